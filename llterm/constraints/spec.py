@@ -169,6 +169,11 @@ def regex(text: str) -> Constraint:
     return Constraint("regex", text)
 
 
+def literal_pattern(text: str) -> str:
+    """A regular expression, Rust's, that matches this text alone; it holds no slash."""
+    return "".join(c if c.isalnum() or c == " " else f"\\x{{{ord(c):x}}}" for c in text)
+
+
 def lark(text: str) -> Constraint:
     """Text of the rule `start` of this Lark grammar."""
     return Constraint("grammar", text)

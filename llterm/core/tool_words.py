@@ -1,0 +1,77 @@
+"""What a chat template leaves undone for tools, said in words of the chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from llterm.core.conversation import Conversation, Message
+from llterm.core.json_text import json_text
+from llterm.core.tool_format import TemplateTools, ToolFormat
+
+_OPEN, _SHUT = "<tool_response>\n", "\n</tool_response>"
+
+
+def in_words(conversation: Conversation, support: TemplateTools) -> Conversation:
+    """The conversation with tools, calls and answers said in its messages, as far as the template
+    does not write them itself."""
+    messages: Sequence[Message] = conversation.messages
+    if not support.calls:
+        messages = [_with_calls_said(message, support.format) for message in messages]
+    if not support.answers:
+        messages = list(_with_answers_said(messages))
+    tools = conversation.tools
+    if tools and not support.shown:
+        messages = _with_tools_said(messages, tools, support.format)
+        tools = ()
+    return replace(conversation, messages=tuple(messages), tools=tools)
+
+
+def _with_calls_said(message: Message, form: ToolFormat) -> Message:
+    """With the calls in its text, as the model is told to write them."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    written = [
+        f"{call['function']['name']}{form.after_name}{_json(call['function']['arguments'])}"
+        for call in calls
+    ]
+    text = f"{form.begin}{form.between.join(written)}{form.end}"
+    said = "\n".join(filter(None, (message.get("content"), text)))
+    return {"role": message["role"], "content": said}
+
+
+def _json(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else json_text(arguments, ascii=False)
+
+
+def _with_answers_said(messages: Sequence[Message]) -> Iterator[Message]:
+    """With what tools answered said by the person: those of one turn in one message."""
+    answers: list[str] = []
+    for message in messages:
+        if message["role"] == "tool":
+            answers.append(f"{_OPEN}{message['content']}{_SHUT}")
+            continue
+        if answers:
+            yield {"role": "user", "content": "\n".join(answers)}
+            answers = []
+        yield message
+    if answers:
+        yield {"role": "user", "content": "\n".join(answers)}
+
+
+def _with_tools_said(
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], form: ToolFormat
+) -> Sequence[Message]:
+    """With the tools told to the model first of all, after what a system message says."""
+    listed = "\n".join(json_text(tool["function"], ascii=False) for tool in tools)
+    example = f'{form.begin}NAME{form.after_name}{{"ARGUMENT": VALUE}}{form.end}'.strip()
+    words = (
+        f"You can call these functions, each described by JSON:\n{listed}\n"
+        f"To call one, write this, with its name and its arguments:\n{example}"
+    )
+    first = messages[0] if messages and messages[0]["role"] == "system" else None
+    if first is None:
+        return [{"role": "system", "content": words}, *messages]
+    return [{**first, "content": f"{first['content']}\n\n{words}"}, *messages[1:]]
