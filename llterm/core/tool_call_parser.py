@@ -155,15 +155,16 @@ class ToolCallParser:
     def _tagged_call(
         self, form: ToolFormat, tagged: TaggedArguments, before: str, name: str, after: str
     ) -> Generator[None, None, str | None]:
-        ends = (tagged.empty_between, tagged.empty_end)
-        named = (yield from self._one_of(after, *ends)) if name else None
+        # What follows without arguments may begin as what follows with some, and is longer.
+        follows = (tagged.empty_between, tagged.empty_end, after)
+        named = (yield from self._one_of(*follows)) if name else None
         if named is None:
             self._say(before + name)
             return None
         place = self._begin(name)
-        if named[0] > 0:
+        if named[0] < 2:
             self._tell(CallArguments(place, "{}"))
-            return named[1] if named[0] == 1 else None
+            return named[1] if named[0] == 0 else None
         opening = "{"
         while True:
             key, argument, marks = yield from self._key(name, tagged)
@@ -171,11 +172,12 @@ class ToolCallParser:
             opening = ", "
             if not (yield from self._argument(place, argument, marks)):
                 return None
-            following = yield from self._one_of(tagged.between, form.between, form.end)
-            if following is None or following[0] > 0:
+            # What leads to the next argument may be the beginning of the others.
+            following = yield from self._one_of(form.between, form.end, tagged.between)
+            if following is None or following[0] < 2:
                 self._swallow(form.between, form.end)
                 self._tell(CallArguments(place, "}"))
-                return following[1] if following is not None and following[0] == 1 else None
+                return following[1] if following is not None and following[0] == 0 else None
 
     def _key(
         self, name: str, tagged: TaggedArguments

@@ -85,4 +85,3 @@ def begun_with(texts: Iterable[str]) -> Constraint:
 def begun_by(pattern: str) -> Constraint:
     """Any text whose beginning a regular expression matches."""
     return regex(f"(?:{pattern}){_ANYTHING}")
-
