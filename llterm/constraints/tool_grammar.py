@@ -53,28 +53,26 @@ class ToolGrammar:
         *,
         must: bool,
         several: bool,
-        reply: Sequence[str] | None = None,
+        reply: Constraint | None = None,
     ) -> Constraint:
         """Replies that call these tools: always (`must`) or perhaps; one call, or `several`.
 
-        `reply`: the body of a rule, and rules that it uses, that replies without calls fit; None:
-        they are free.
+        `reply`: what replies without calls fit, which is no grammar; None: they are free.
         """
-        begin = self.form.begin
-        if self.thoughts is not None:
-            begin = begin.lstrip()
-        calls = f"{self._literal(begin)} {self._calls(tools, several)}"
+        form = self.form
+        begin = form.begin if self.thoughts is None else form.begin.lstrip()
+        calls = self._calls(tools, several)
+        if not must and reply is None and form.anywhere:
+            rest = form.begin.lstrip().removeprefix(form.trigger)
+            lead = self._until(form.trigger)
+            return self._made(f"({_FREE} | {lead} {self._literal(rest)} {calls})")
+        calls = f"{self._literal(begin)} {calls}"
         if must:
             return self._made(calls)
-        if reply is not None:
-            self._rules += reply[1:]
-            return self._made(f"({reply[0]} | {calls})")
-        if not self.form.anywhere:
-            return self._made(f"({self._without(self.form.trigger)} | {calls})")
-        rest = self.form.begin.lstrip().removeprefix(self.form.trigger)
-        lead = self._until(self.form.trigger)
-        calls = f"{lead} {self._literal(rest)} {self._calls(tools, several)}"
-        return self._made(f"({_FREE} | {calls})")
+        if reply is None:
+            return self._made(f"({self._without(form.trigger)} | {calls})")
+        self._rules += reply.rules("reply")
+        return self._made(f"(reply | {calls})")
 
     def without_calls(self) -> Constraint:
         """Replies of any kind in which no call begins."""

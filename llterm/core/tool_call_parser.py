@@ -55,7 +55,7 @@ class ToolCallParser:
     """Takes a reply piece by piece.
 
     Its parts, those of one kind joined, are the same however the reply is cut. What turns out to be
-    no call is text; only blanks around calls go.
+    no call is text. Blanks around calls go, and so does one that breaks off before its arguments.
     """
 
     def __init__(self, form: ToolFormat, tools: Iterable[Tool]) -> None:
@@ -66,6 +66,8 @@ class ToolCallParser:
         """A special token's name that is not whole yet."""
         self._held = ""
         self._over = False
+        self._broken_off = False
+        """The reply was over before what was looked for was whole."""
         self._parts: list[ReplyPart] = []
         self.calls = 0
         """Begun so far."""
@@ -125,7 +127,7 @@ class ToolCallParser:
         """Calls, one after another. What is none is left as text, but for its first character."""
         begin = yield from self._one_of(form.begin.lstrip())
         if begin is None:
-            self._say(before + self._take(1))
+            self._refuse(before)
             return
         before += begin[1]
         while True:
@@ -146,7 +148,8 @@ class ToolCallParser:
         named = (yield from self._one_of(after)) if name else None
         blanks = yield from self._blanks()
         if named is None or not self._held.startswith("{"):
-            self._say(f"{before}{name}{named[1] if named else ''}{blanks}")
+            self._broken_off = self._broken_off or (named is not None and not self._held)
+            self._refuse(f"{before}{name}{named[1] if named else ''}{blanks}")
             return None
         place = self._begin(name)
         yield from self._value(lambda text: self._tell(CallArguments(place, text)))
@@ -159,7 +162,7 @@ class ToolCallParser:
         follows = (tagged.empty_between, tagged.empty_end, after)
         named = (yield from self._one_of(*follows)) if name else None
         if named is None:
-            self._say(before + name)
+            self._refuse(before + name)
             return None
         place = self._begin(name)
         if named[0] < 2:
@@ -220,6 +223,13 @@ class ToolCallParser:
         self._swallow(between, end)
         return following[1] if following is not None and following[0] == 0 else None
 
+    def _refuse(self, text: str) -> None:
+        """What was taken is no call: it is text, with the next character; or breaks off."""
+        if self._broken_off:
+            self._held = ""
+        else:
+            self._say(text + self._take(1))
+
     def _swallow(self, *literals: str) -> None:
         """Drop what is left at the end of the reply where it is the beginning of one of these."""
         ends = [literal_end(each, self._held, exact=self._exact) for each in literals]
@@ -237,6 +247,7 @@ class ToolCallParser:
             while literal:
                 end = literal_end(literal, self._held, exact=self._exact)
                 if end is None or (end == PARTIAL and self._over):
+                    self._broken_off = self._broken_off or end == PARTIAL
                     break
                 if end != PARTIAL:
                     return place, self._take(end)

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llterm.engine.generation import GeneratedToken, GenerationEnd
-from llterm.serve.api_errors import bad_field, check_neutral, unsupported
+from llterm.serve.api_errors import bad_field, check_neutral
 from llterm.serve.body_constraints import Wanted, grammar_of, schema_of
 from llterm.serve.chat_bodies import CHAT_NEUTRAL
+from llterm.serve.chat_calls import ChatCalls
 from llterm.serve.chat_deltas import ChatDeltas, Delta
 from llterm.serve.chat_logprobs import ChatLogprobs
 from llterm.serve.chat_prompts import ChatPrompt, conversation_of, read_chat
+from llterm.serve.chat_tools import ChatTools, chat_tools
 from llterm.serve.drawn_choices import DrawnChoice, Step, draw_choices, usage
 from llterm.serve.generation_fields import (
     check_generation,
@@ -41,6 +43,7 @@ class ChatPlan:
     """A `ChatBody`: mypy does not know the fields that are made from the configuration."""
     model: ServedModel
     prompt: ChatPrompt
+    tools: ChatTools | None
     choices: Sequence[DrawnChoice]
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
@@ -60,6 +63,9 @@ async def plan_chat(body: Any, model: ServedModel, rules: RequestRules, whose: s
     rules.check_choices(1, count, "n")
     wanted = list(_wanted(body))
     conversation = conversation_of(body)
+    tools = await chat_tools(body, model)
+    if tools is not None:
+        conversation = tools.told(conversation)
     if wanted:
         # Thoughts would have to fit as well: a template that can do without is told so.
         variables = {"enable_thinking": False, **conversation.variables}
@@ -80,16 +86,23 @@ async def plan_chat(body: Any, model: ServedModel, rules: RequestRules, whose: s
         stops=(*request.stops, *model.chats.stops),
         spoken=model.marker_ids,
     )
+    if tools is not None:
+        request = replace(
+            request,
+            constraint=tools.constraint(request.constraint, thinking=prompt.thinking),
+            spoken=request.spoken | tools.marks,
+        )
     choices = [
         DrawnChoice(
             number,
             replace(request, choice=number, further=number > 0),
             model.vocabulary,
             stop_shown=stops_shown(body),
+            marked=frozenset() if tools is None else tools.marks,
         )
         for number in range(count)
     ]
-    return ChatPlan(body, model, prompt, choices)
+    return ChatPlan(body, model, prompt, tools, choices)
 
 
 def _listed(body: Any) -> int:
@@ -103,10 +116,6 @@ def _listed(body: Any) -> int:
 
 def _check_fields(body: Any, most: int) -> None:
     check_neutral(body, CHAT_NEUTRAL)
-    if body.tools:
-        raise unsupported("tools")
-    if body.tool_choice not in (None, "none", "auto"):
-        raise unsupported("tool_choice")
     check_generation(body, most, logprobs=bool(body.logprobs))
 
 
@@ -126,6 +135,7 @@ class _ToldReply:
     plan: ChatPlan
     choice: DrawnChoice
     deltas: ChatDeltas = field(init=False)
+    calls: ChatCalls | None = field(init=False)
     logprobs: ChatLogprobs | None = field(init=False)
     thoughts: int = 0
     """Tokens of them."""
@@ -133,23 +143,29 @@ class _ToldReply:
     def __post_init__(self) -> None:
         body, model = self.plan.body, self.plan.model
         self.deltas = ChatDeltas(model.reasoning, thinking=self.plan.prompt.thinking)
+        tools = self.plan.tools
+        self.calls = None if tools is None or tools.choice == "none" else tools.calls()
         by_id = bool(body.return_tokens_as_token_ids)
         self.logprobs = ChatLogprobs(model.vocabulary, by_id) if body.logprobs else None
 
     def add(self, drawn: GeneratedToken | GenerationEnd, text: str) -> Delta:
         """What a step adds to the message."""
         if isinstance(drawn, GenerationEnd):
-            return _joined(self.deltas.add(text), self.deltas.rest())
+            delta = _joined(self.deltas.add(text), self.deltas.rest())
+            return delta if self.calls is None else self.calls.add(delta, last=True)
         if self.logprobs is not None:
             self.logprobs.add(drawn, self.choice.request.watched)
         thinking = self.deltas.thinking
         delta = self.deltas.add(text)
         self.thoughts += thinking or self.deltas.thinking
-        return delta
+        return delta if self.calls is None else self.calls.add(delta)
 
     def ending(self) -> dict[str, Any]:
         """Why it ended."""
-        return {"finish_reason": self.choice.finish_reason, "stop_reason": self.choice.stop_reason}
+        reason = self.choice.finish_reason
+        if self.calls is not None and self.calls.made and reason != "length":
+            reason = "tool_calls"
+        return {"finish_reason": reason, "stop_reason": self.choice.stop_reason}
 
     def part(self, delta: Mapping[str, Any], tokens: Sequence[GeneratedToken]) -> dict[str, Any]:
         """What goes into `choices` of a stream."""
@@ -165,9 +181,12 @@ class _ToldReply:
 
     def whole(self, message: Delta) -> Answer:
         """What goes into `choices` of a whole answer."""
+        made: dict[str, Any] = {}
+        if self.calls is not None and self.calls.made:
+            made = {"content": message.get("content"), "tool_calls": self.calls.made}
         told: dict[str, Any] = {
             "index": self.choice.index,
-            "message": {"role": "assistant", "content": "", "refusal": None, **message},
+            "message": {"role": "assistant", "content": "", "refusal": None, **message, **made},
             "logprobs": None if self.logprobs is None else self.logprobs.whole(),
             **self.ending(),
         }
@@ -177,8 +196,9 @@ class _ToldReply:
 
 
 def _joined(first: Delta, second: Delta) -> Delta:
-    """Two deltas as one."""
+    """The texts of two deltas as one."""
     names = dict.fromkeys((*first, *second))
+    names.pop("tool_calls", None)
     return {name: first.get(name, "") + second.get(name, "") for name in names}
 
 

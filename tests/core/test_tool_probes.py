@@ -84,7 +84,7 @@ def test_formats_differ_as_their_templates_do() -> None:
     assert not probed(TEMPLATES["one call alone"]).format.between
     assert not probed(TEMPLATES["one call alone"]).format.anywhere
     assert probed(TEMPLATES["tagged"]).format.trigger == "<tool_call>"
-    assert probed(TEMPLATES["counted"]).format.trigger == "<|calls|>"
+    assert probed(TEMPLATES["counted"]).format.trigger == "<|uses|>"
 
 
 def test_what_a_template_does_not_do_is_known() -> None:

@@ -44,8 +44,8 @@ TEMPLATES: Mapping[str, str] = {
     ),
     "counted": _template(
         _each(
-            "<|call|>functions.{{ c.name }}:{{ loop.index0 }}<|args|>{{ c.arguments | tojson }}"
-            "<|/call|>", "<|calls|>", "<|/calls|>",
+            "<|use|>functions.{{ c.name }}:{{ loop.index0 }}<|args|>{{ c.arguments | tojson }}"
+            "<|/use|>", "<|uses|>", "<|/uses|>",
         )
     ),
     "arguments as text": _template(

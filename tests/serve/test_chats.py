@@ -249,7 +249,6 @@ async def test_messages_that_are_none_are_refused_by_their_place(
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"candidates": 2}, "candidates"),
-        ({"tools": [{"type": "function", "function": {"name": "a"}}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"continue_final_message": True}, "continue_final_message"),
         ({"continue_final_message": True, "add_generation_prompt": True},
