@@ -97,6 +97,7 @@ class _Probe:
         """What these calls add; None where they cannot be written."""
         reply = {"role": "assistant", "content": _SAID}
         plain = await _written(self.write, [_USER, reply], "closed")
+        bare = await _written(self.write, [_USER, reply], "closed", shown=False)
         opened = await _written(self.write, [_USER], "opened")
         calling = await _written(self.write, [_USER, self._calling(arguments)], "closed")
         if plain is None or opened is None or calling is None or _SAID not in plain:
@@ -113,7 +114,7 @@ class _Probe:
             start = open_tag.start()
         if _OPEN_TAG.search(calling[start:end]) and (rest := _REST_OF_TAG.match(calling[end:])):
             end += rest.end()
-        return _CallText(calling[start:end], tail)
+        return _CallText(calling[start:end], (bare or "").rpartition(_SAID)[2])
 
     def _calling(self, arguments: Sequence[Arguments]) -> Message:
         calls = [
@@ -315,9 +316,10 @@ def _tool(name: str) -> dict[str, Any]:
 
 
 async def _written(
-    write: Write, messages: Sequence[Message], ending: ConversationEnd
+    write: Write, messages: Sequence[Message], ending: ConversationEnd, *, shown: bool = True
 ) -> str | None:
-    tools = tuple(map(_tool, _NAMES))
+    """What the template makes of it, with tools `shown`; None where it refuses."""
+    tools = tuple(map(_tool, _NAMES)) if shown else ()
     try:
         return await write(Conversation(tuple(messages), tools, {}, ending))
     except ModelError:

@@ -17,7 +17,10 @@ def in_words(conversation: Conversation, support: TemplateTools) -> Conversation
     """The conversation with tools, calls and answers said in its messages, as far as the template
     does not write them itself."""
     messages: Sequence[Message] = conversation.messages
-    if not support.calls:
+    if support.calls:
+        nothing = None if support.format.content_null else ""
+        messages = [_with_content(message, nothing) for message in messages]
+    else:
         messages = [_with_calls_said(message, support.format) for message in messages]
     if not support.answers:
         messages = list(_with_answers_said(messages))
@@ -26,6 +29,13 @@ def in_words(conversation: Conversation, support: TemplateTools) -> Conversation
         messages = _with_tools_said(messages, tools, support.format)
         tools = ()
     return replace(conversation, messages=tuple(messages), tools=tools)
+
+
+def _with_content(message: Message, nothing: str | None) -> Message:
+    """With what stands beside calls where nothing is said, as the template wants it."""
+    if not message.get("tool_calls") or message.get("content"):
+        return message
+    return {**message, "content": nothing}
 
 
 def _with_calls_said(message: Message, form: ToolFormat) -> Message:

@@ -24,7 +24,7 @@ def _judged(home: Path, *arguments: str) -> Iterator[ServedProgram]:
     model.symlink_to(BUNDLED)
     with serving(
         home, "-m", f"{model},chat_template=chatml", "--alias", f"davinci-002={ALIAS}",
-        "--parallel", "2", "--slot-context", "256", *arguments,
+        "--parallel", "2", "--slot-context", "1024", *arguments,
     ) as program:  # fmt: skip
         yield program
         code, said = program.end()

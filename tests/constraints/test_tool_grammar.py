@@ -52,6 +52,10 @@ class MarkedVocabulary(ScriptedVocabulary):
     """With further special tokens, of which one ends a text."""
 
     @property
+    def fingerprint(self) -> str:
+        return f"{ScriptedVocabulary().fingerprint}-marked"
+
+    @property
     def size(self) -> int:
         return super().size + len(NAMES)
 

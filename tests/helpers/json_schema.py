@@ -76,9 +76,9 @@ def _number(value: Any, schema: dict[str, Any], at: str) -> list[str]:
 
 def _inside(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str) -> list[str]:
     found: list[str] = []
-    most = schema.get({str: "maxLength", list: "maxItems"}.get(type(value), ""))
-    if most is not None and len(value) > most:
-        found.append(f"{at}: {value!r} is longer than {most}")
+    for kind, name in ((str, "maxLength"), (list, "maxItems")):
+        if isinstance(value, kind) and len(value) > schema.get(name, len(value)):
+            found.append(f"{at}: {value!r} is longer than {schema[name]}")
     if isinstance(value, list) and "items" in schema:
         for index, one in enumerate(value):
             found += faults(one, schema["items"], root, f"{at}[{index}]")

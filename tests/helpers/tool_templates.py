@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from llterm.backends.chat_formats import own_format
@@ -99,7 +99,7 @@ UNTAUGHT: Mapping[str, str] = {
 }
 
 
-def writer(template: str) -> Callable[[Conversation], Awaitable[str]]:
+def writer(template: str) -> Callable[[Conversation], Coroutine[Any, Any, str]]:
     """Writes conversations by a template."""
     form = own_format(template, "<s>", "</s>")
 

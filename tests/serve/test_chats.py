@@ -278,8 +278,7 @@ async def test_what_asks_for_nothing_is_taken(api: ServedApi) -> None:
 async def test_a_template_that_refuses_a_chat_is_the_requests_fault(api: ServedApi) -> None:
     body = {"model": "tiny", "messages": ASKED, "chat_template_kwargs": {"enable_thinking": "a"}}
     await api.ask("/apply-template", **body)
-    calls = [{"function": {"name": "a", "arguments": "{}"}}]
-    messages = [USER, {"role": "assistant", "tool_calls": calls}, USER]
+    messages = [USER, {"role": "assistant", "reasoning_content": "a"}, USER]
     status, error = await api.refused(PATH, model="tiny", messages=messages)
     assert (status, error["param"]) == (400, "messages")
     assert "template" in error["message"]
