@@ -117,8 +117,9 @@ class ToolCallParser:
             self._say(self._take(len(sure.rstrip())))
             yield
         if place < 0:
-            if self.calls and not self._held.strip():
-                self._held = ""
+            if self.calls:
+                said = self._held[: len(self._held) - open_end(self._held, form.trigger)]
+                self._held = said if said.strip() else ""
             return None
         self._say(self._take(len(self._held[:place].rstrip())))
         return self._take(self._held.find(form.trigger))
@@ -148,7 +149,6 @@ class ToolCallParser:
         named = (yield from self._one_of(after)) if name else None
         blanks = yield from self._blanks()
         if named is None or not self._held.startswith("{"):
-            self._broken_off = self._broken_off or (named is not None and not self._held)
             self._refuse(f"{before}{name}{named[1] if named else ''}{blanks}")
             return None
         place = self._begin(name)
@@ -178,7 +178,7 @@ class ToolCallParser:
             # What leads to the next argument may be the beginning of the others.
             following = yield from self._one_of(form.between, form.end, tagged.between)
             if following is None or following[0] < 2:
-                self._swallow(form.between, form.end)
+                self._drop_broken_off()
                 self._tell(CallArguments(place, "}"))
                 return following[1] if following is not None and following[0] == 0 else None
 
@@ -220,20 +220,21 @@ class ToolCallParser:
     def _next_call(self, between: str, end: str) -> Generator[None, None, str | None]:
         """What leads to another call; None where nothing does."""
         following = yield from self._one_of(between, end)
-        self._swallow(between, end)
+        self._drop_broken_off()
         return following[1] if following is not None and following[0] == 0 else None
 
     def _refuse(self, text: str) -> None:
         """What was taken is no call: it is text, with the next character; or breaks off."""
+        if self._over and not self._held:
+            self._broken_off = True
         if self._broken_off:
             self._held = ""
         else:
             self._say(text + self._take(1))
 
-    def _swallow(self, *literals: str) -> None:
-        """Drop what is left at the end of the reply where it is the beginning of one of these."""
-        ends = [literal_end(each, self._held, exact=self._exact) for each in literals]
-        if self._over and PARTIAL in ends:
+    def _drop_broken_off(self) -> None:
+        """What is left of a reply that was over before something of a call was whole."""
+        if self._broken_off:
             self._held = ""
 
     @property

@@ -38,7 +38,7 @@ _VALUES: Mapping[JsonKind, Any] = {
 }  # fmt: skip
 _USER: Message = {"role": "user", "content": "userqj"}
 Arguments = Mapping[str, Any]
-_LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
+_LAST_NUMBER = re.compile(r"(.*?)([0-9]{1,9})([^0-9]*)", re.DOTALL)
 _OPEN_TAG = re.compile(r"<[^<>\s]*$")
 _REST_OF_TAG = re.compile(r"[^<>\s]*>")
 _TWO: Arguments = {_KEYS[0]: _TEXTS[0], _KEYS[1]: _TEXTS[1]}
@@ -263,7 +263,7 @@ def _slots(text: str) -> str:
 
 def _counted(first: str, second: str) -> str | None:
     """The text with the place where the two count; None where they do not."""
-    one, two = (re.split(r"(\d+)", each) for each in (first, second))
+    one, two = (re.split(r"([0-9]+)", each) for each in (first, second))
     if len(one) != len(two):
         return None
     places = [place for place in range(len(one)) if one[place] != two[place]]
@@ -285,7 +285,7 @@ def _object_place(text: str, start: int, arguments: Arguments) -> tuple[int, int
     while (start := text.find("{", start)) >= 0:
         try:
             value, end = reader.raw_decode(text, start)
-        except ValueError:
+        except (ValueError, RecursionError):
             value, end = None, 0
         if value == arguments:
             return start, end
@@ -297,10 +297,10 @@ def _separators(written: str) -> tuple[str, str]:
     """Between items and after names in this JSON of two texts; the usual ones where it is written
     over several lines."""
     key, item = (
-        written.split(f'"{first}"')[1].split(f'"{second}"')[0]
+        written.partition(f'"{first}"')[2].partition(f'"{second}"')[0]
         for first, second in ((_KEYS[0], _TEXTS[0]), (_TEXTS[0], _KEYS[1]))
     )
-    return (", ", ": ") if "\n" in item + key else (item, key)
+    return (item, key) if (item.strip(" "), key.strip(" ")) == (",", ":") else (", ", ": ")
 
 
 def _tool(name: str) -> dict[str, Any]:

@@ -145,5 +145,8 @@ def test_a_call_that_breaks_off_is_told_as_far_as_it_goes() -> None:
     assert parsed(GENERIC, f'{JSON_CALL}\n<tool_call>\n{{"name": "we', [])[-1] == CallArguments(
         0, '{"city": "a}\\"{", "days": [1]}'
     )
+    two = f"{JSON_CALL}\n{JSON_CALL}"
+    for size in range(len(GENERIC.trigger), len(two)):
+        assert not any(isinstance(part, Said) for part in parsed(GENERIC, two[:size], []))
     (_, arguments) = parsed(TAGGED, TAGGED_CALL[:32], [])
     assert arguments == CallArguments(0, '{"city": " \\"a\\\\')
