@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
+from llterm.constraints.free_text import ANY, BLANKS, FREE
 from llterm.constraints.spec import Constraint, lark, literal_pattern
 from llterm.core.json_text import json_text
 from llterm.core.special_tokens import SpecialTokens
@@ -23,10 +24,6 @@ from llterm.core.tool_format import (
 )
 
 _PART = re.compile(f"{SPECIAL}([^{SPECIAL_END}]*){SPECIAL_END}|([{''.join(SLOTS)}])")
-_ANY = f"[^{SPECIAL}{SPECIAL_END}]"
-"""A character of a text: no mark, so that no text reads like a special token."""
-_FREE = f"(/{_ANY}+/)?"
-_BLANKS = "/[ \\n]{0,4}/"
 
 
 class Thinking(NamedTuple):
@@ -45,6 +42,8 @@ class ToolGrammar:
     form: ToolFormat
     special: SpecialTokens
     thoughts: Thinking | None = None
+    lead: Sequence[str] = ()
+    """The rule `lead`, which every reply begins with, and those that it uses."""
     _rules: list[str] = field(default_factory=list)
 
     def calling(
@@ -60,12 +59,12 @@ class ToolGrammar:
         `reply`: what replies without calls fit, which is no grammar; None: they are free.
         """
         form = self.form
-        begin = form.begin if self.thoughts is None else form.begin.lstrip()
+        begin = form.begin.lstrip() if self.thoughts or self.lead else form.begin
         calls = self._calls(tools, several)
         if not must and reply is None and form.anywhere:
             rest = form.begin.lstrip().removeprefix(form.trigger)
             lead = self._until(form.trigger)
-            return self._made(f"({_FREE} | {lead} {self._literal(rest)} {calls})")
+            return self._made(f"({FREE} | {lead} {self._literal(rest)} {calls})")
         calls = f"{self._literal(begin)} {calls}"
         if must:
             return self._made(calls)
@@ -79,7 +78,7 @@ class ToolGrammar:
         return self._made(self._without(self.form.trigger))
 
     def _made(self, body: str) -> Constraint:
-        return lark("\n".join((f"start: {self._thought()} {body}", *self._rules)))
+        return lark("\n".join((f"start: {self._thought()} {body}", *self.lead, *self._rules)))
 
     def _rule(self, body: str, attributes: str = "") -> str:
         """A rule of its own; returns its name."""
@@ -90,29 +89,31 @@ class ToolGrammar:
     def _thought(self) -> str:
         """What is thought before the reply, and blanks after it."""
         thoughts = self.thoughts
+        if self.lead:
+            return "lead"
         if thoughts is None:
             return ""
         ended = self._until(thoughts.end)
         if thoughts.begun:
-            return f"{ended} {_BLANKS}"
-        return f"({self._literal(thoughts.begin)} {ended})? {_BLANKS}"
+            return f"{ended} {BLANKS}"
+        return f"({self._literal(thoughts.begin)} {ended})? {BLANKS}"
 
     def _until(self, mark: str) -> str:
         """Any text up to the first such mark, with it."""
         head, rest = _head(mark)
         if head.startswith(SPECIAL):
-            return f"{_FREE} {self._literal(mark)}"
-        lead = self._rule(f"/{_ANY}*{literal_pattern(head)}/", "[lazy]")
+            return f"{FREE} {self._literal(mark)}"
+        lead = self._rule(f"/{ANY}*{literal_pattern(head)}/", "[lazy]")
         return f"{lead} {self._literal(rest)}"
 
     def _without(self, trigger: str) -> str:
         """Any text in which no call begins."""
         if trigger.startswith(SPECIAL):
-            return _FREE
+            return FREE
         before = "(?s:.*)" if self.form.anywhere else "\\s*"
         name = f"T{len(self._rules)}"
         other = f"~/{before}{literal_pattern(trigger)}(?s:.*)/"
-        self._rules.append(f"{name}: /{_ANY}+/ & {other}")
+        self._rules.append(f"{name}: /{ANY}+/ & {other}")
         return f"{name}?"
 
     def _literal(self, text: str) -> str:
@@ -192,7 +193,7 @@ class ToolGrammar:
             texts = " | ".join(map(json_text, argument.texts))
             return self._rule(f"{name} ({texts}) {self._literal(after)}")
         most = argument.schema.get("maxLength")
-        text = f"{_ANY}{{0,{most}}}" if isinstance(most, int) else f"{_ANY}*"
+        text = f"{ANY}{{0,{most}}}" if isinstance(most, int) else f"{ANY}*"
         head, rest = _head(after)
         if head.startswith(SPECIAL):
             return self._rule(f"{name} /{text}/ {self._literal(after)}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
+from llterm.core.held_text import begun_size
 from llterm.core.json_end import JsonEnd
 from llterm.core.json_text import json_text
 from llterm.core.tool_arguments import Tool, ToolArgument
@@ -19,7 +20,7 @@ from llterm.core.tool_format import (
     ValueMarks,
     without_marked,
 )
-from llterm.core.tool_literals import PARTIAL, literal_end, open_end
+from llterm.core.tool_literals import PARTIAL, literal_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,12 @@ class ToolCallParser:
         """Say what stands before the next call. Returns the blanks right before it; None where
         there is none."""
         while (place := self._held.find(form.trigger)) < 0 and not self._over:
-            sure = self._held[: len(self._held) - open_end(self._held, form.trigger)]
+            sure = self._held[: len(self._held) - begun_size(self._held, [form.trigger])]
             self._say(self._take(len(sure.rstrip())))
             yield
         if place < 0:
             if self.calls:
-                said = self._held[: len(self._held) - open_end(self._held, form.trigger)]
+                said = self._held[: len(self._held) - begun_size(self._held, [form.trigger])]
                 self._held = said if said.strip() else ""
             return None
         self._say(self._take(len(self._held[:place].rstrip())))
@@ -258,7 +259,7 @@ class ToolCallParser:
     def _until(self, mark: str, tell: Callable[[str], None]) -> Generator[None, None, bool]:
         """Tell what stands before a mark, and take the mark too. Returns whether it came."""
         while (place := self._held.find(mark)) < 0:
-            sure = len(self._held) - (0 if self._over else open_end(self._held, mark))
+            sure = len(self._held) - (0 if self._over else begun_size(self._held, [mark]))
             if sure:
                 tell(self._take(sure))
             if self._over:

@@ -37,11 +37,3 @@ def literal_end(literal: str, text: str, start: int = 0, *, exact: bool = True) 
             return None
         place += 1
     return start
-
-
-def open_end(text: str, literal: str) -> int:
-    """Length of the longest end of the text that the literal begins with, less than all of it."""
-    for size in range(min(len(text), len(literal) - 1), 0, -1):
-        if literal.startswith(text[len(text) - size :]):
-            return size
-    return 0

@@ -24,11 +24,11 @@ def in_words(conversation: Conversation, support: TemplateTools) -> Conversation
         messages = [_with_calls_said(message, support.format) for message in messages]
     if not support.answers:
         messages = list(_with_answers_said(messages))
-    tools = conversation.tools
-    if tools and not support.shown:
-        messages = _with_tools_said(messages, tools, support.format)
-        tools = ()
-    return replace(conversation, messages=tuple(messages), tools=tools)
+    conversation = replace(conversation, messages=tuple(messages))
+    if support.shown or not conversation.tools:
+        return conversation
+    told = conversation.with_words(_words(conversation.tools, support.format))
+    return replace(told, tools=())
 
 
 def _with_content(message: Message, nothing: str | None) -> Message:
@@ -71,17 +71,10 @@ def _with_answers_said(messages: Sequence[Message]) -> Iterator[Message]:
         yield {"role": "user", "content": "\n".join(answers)}
 
 
-def _with_tools_said(
-    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], form: ToolFormat
-) -> Sequence[Message]:
-    """With the tools told to the model first of all, after what a system message says."""
+def _words(tools: Sequence[Mapping[str, Any]], form: ToolFormat) -> str:
     listed = "\n".join(json_text(tool["function"], ascii=False) for tool in tools)
     example = f'{form.begin}NAME{form.after_name}{{"ARGUMENT": VALUE}}{form.end}'.strip()
-    words = (
+    return (
         f"You can call these functions, each described by JSON:\n{listed}\n"
         f"To call one, write this, with its name and its arguments:\n{example}"
     )
-    first = messages[0] if messages and messages[0]["role"] == "system" else None
-    if first is None:
-        return [{"role": "system", "content": words}, *messages]
-    return [{**first, "content": f"{first['content']}\n\n{words}"}, *messages[1:]]

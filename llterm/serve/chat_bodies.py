@@ -130,6 +130,11 @@ class _ChatFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     parallel_tool_calls: bool | None = None
     reasoning_effort: Effort | None = None
 
+    thinking_template: Source | None = None
+    """gallama's, as those that follow: an XML form that is filled in before the answer."""
+    return_thinking: Literal["separate"] | bool | None = None
+    artifact: Literal["No", "Fast", "Slow"] | None = None
+
     add_generation_prompt: bool | None = None
     """vLLM's, as those that follow."""
     continue_final_message: bool | None = None

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Sequence
 from typing import Any
 
-from llterm.core.tool_call_parser import CallArguments, CallBegun, Said, ToolCallParser
+from llterm.core.tool_call_parser import (
+    CallArguments,
+    CallBegun,
+    ReplyPart,
+    Said,
+    ToolCallParser,
+)
 from llterm.core.tool_format import without_marked
 from llterm.serve.chat_deltas import Delta
 
@@ -23,11 +30,16 @@ class ChatCalls:
         self.made: list[dict[str, Any]] = []
         """Each as a message has it, as far as it goes."""
 
-    def add(self, delta: Delta, *, last: bool = False) -> Delta:
+    def add(self, delta: Delta) -> Sequence[Delta]:
         """What can be told now: of the text what is no call, and the calls in `tool_calls`."""
-        parts = [*self._parser.add(delta.get("content", ""))]
-        if last:
-            parts += self._parser.rest()
+        others = {name: without_marked(text) for name, text in delta.items() if name != "content"}
+        return self._told(others, self._parser.add(delta.get("content", "")))
+
+    def rest(self) -> Sequence[Delta]:
+        """What was held back, now that nothing more comes."""
+        return self._told({}, self._parser.rest())
+
+    def _told(self, others: Delta, parts: Sequence[ReplyPart]) -> Sequence[Delta]:
         said = ""
         changes: dict[int, dict[str, Any]] = {}
         for part in parts:
@@ -42,9 +54,9 @@ class ChatCalls:
                         place, {"index": place, "function": {"arguments": ""}}
                     )
                     change["function"]["arguments"] += text
-        told = {name: without_marked(text) for name, text in delta.items()} | {"content": said}
-        shown: dict[str, Any] = {name: text for name, text in told.items() if text}
-        return {**shown, "tool_calls": [*changes.values()]} if changes else shown
+        told: dict[str, Any] = {**others, "content": said, "tool_calls": [*changes.values()]}
+        shown = {name: value for name, value in told.items() if value}
+        return [shown] if shown else []
 
     def _begun(self, place: int, name: str) -> dict[str, Any]:
         id = "".join(secrets.choice(_SIGNS) for _ in range(_ID_SIZE))

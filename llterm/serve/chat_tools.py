@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from llterm.constraints.form_grammar import led_reply
 from llterm.constraints.spec import Constraint, json_schema
 from llterm.constraints.tool_grammar import Thinking, ToolGrammar
 from llterm.core.conversation import Conversation
@@ -65,20 +66,25 @@ class ChatTools:
             conversation = replace(conversation, tools=())
         return in_words(conversation, self.support)
 
-    def constraint(self, reply: Constraint | None, *, thinking: bool) -> Constraint | None:
-        """What the whole reply is to fit; `reply`: what it is to where nothing is called.
+    def constraint(
+        self, reply: Constraint | None, lead: Sequence[str] = (), *, thinking: bool
+    ) -> Constraint | None:
+        """What the whole reply is to fit; `reply`: what it is to where nothing is called; `lead`:
+        rules of what stands before either.
 
         `thinking`: it begins with thoughts. Raises ApiError for what does not go together, and
         CapabilityMissing where calls are required of a model that cannot be held to them.
         """
         if not self.tools:
             return reply
-        grammar = ToolGrammar(self.form, self.model.special, self._thoughts(thinking))
+        grammar = ToolGrammar(self.form, self.model.special, self._thoughts(thinking), lead)
         if self.choice != "required" and not self.model.backend.capabilities.masks:
             return reply
         check_constraints(self.model.backend)
         if self.choice == "none":
-            return grammar.without_calls() if reply is None else reply
+            if reply is None:
+                return grammar.without_calls()
+            return led_reply(lead, reply.rules("reply")) if lead else reply
         must = self.choice == "required"
         if reply is not None and reply.kind == "grammar" and not must:
             raise bad_field("tools", "tools and a grammar do not go together",
