@@ -44,7 +44,7 @@ COUNTED = ("<|use|>", "<|args|>", "<|/use|>", "<|uses|>", "<|/uses|>")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedApi]:
     """The bundled model in ChatML, which knows no tools, and tiny ones whose templates do."""
-    settings = LlamaSettings(threads=1, context=1024)
+    settings = LlamaSettings(threads=1, context=2048)
     models: list[Backend] = [
         await open_llama(
             BUNDLED, LlamaSettings(threads=1, context=1024, chat_template="chatml"), name="fable"
@@ -54,7 +54,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedA
         file = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
         special = COUNTED if name == "counted" else ()
         template = TEMPLATES[name]
-        made = tiny_llama(file, template=template, special=special, context=2048)
+        made = tiny_llama(file, template=template, special=special, context=4096)
         models.append(await open_llama(made, settings, name=name))
     async with served(*models) as opened:
         yield opened
