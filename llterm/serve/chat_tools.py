@@ -115,9 +115,8 @@ async def chat_tools(body: Any, model: ServedModel) -> ChatTools | None:
     support = fitting_support(await model.template_tools(), tools)
     if model.special.marked_format(support.format) is None:
         support = TemplateTools()
-    several = body.parallel_tool_calls is not False and not isinstance(body.tool_choice, ToolChoice)
-    if isinstance(body.tool_choice, ToolChoice) and body.tool_choice.type == "allowed_tools":
-        several = body.parallel_tool_calls is not False
+    named = isinstance(body.tool_choice, ToolChoice) and body.tool_choice.function is not None
+    several = body.parallel_tool_calls is not False and not named
     return ChatTools(model, support, tools, choice if tools else "none", several)
 
 
