@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,23 +65,38 @@ class Constraint:
         return tuple(text.encode("utf-8", "surrogatepass") for text in self._json())
 
     def grammar(self) -> str:
-        """The grammar for llguidance, in its Lark dialect. Raises UsageError for broken JSON."""
+        """The grammar for llguidance. Raises UsageError for broken JSON."""
+        from llguidance import LLMatcher
+
+        text = self.text if self.kind == "grammar" else "\n".join(self.rules())
+        return LLMatcher.grammar_from_lark(text + _FREE)
+
+    def rules(self, start: str = "start") -> Sequence[str]:
+        """What is no grammar itself as one in Lark: a rule of this name, and those that it uses.
+        Raises UsageError for broken JSON."""
         from llguidance import LLMatcher
 
         match self.kind:
             case "choice":
                 # One terminal: its alternatives may begin alike.
                 quoted = (json_text(text) for text in self._json())
-                lark = "start: CHOICE\nCHOICE: " + " | ".join(quoted)
+                return [f"{start}: CHOICE", "CHOICE: " + " | ".join(quoted)]
             case "regex":
                 wrapped = json.loads(LLMatcher.grammar_from_regex(self.text))
-                lark = wrapped["grammars"][0]["lark_grammar"]
-            case "grammar":
-                lark = self.text
+                lark: str = wrapped["grammars"][0]["lark_grammar"]
+                return [f"{start}{lark.removeprefix('start')}"]
             case "json-schema":
                 # Written anew: what follows a schema would otherwise be read as Lark.
-                lark = "start: %json " + json_text(_compact(self._json()))
-        return LLMatcher.grammar_from_lark(lark + _FREE)
+                return [f"{start}: %json {json_text(_compact(self._json()))}"]
+        raise ValueError("a grammar has rules of its own")
+
+    def fault(self) -> str:
+        """What is wrong with it, whatever the vocabulary; empty for nothing. Raises UsageError for
+        broken JSON."""
+        from llguidance import LLMatcher
+
+        message = LLMatcher.validate_grammar(self.grammar())
+        return self.explained(message) if message else ""
 
     def refused(self, cause: str) -> UsageError:
         """The error for a person, who is told where the fault lies."""
@@ -167,6 +182,11 @@ def read_constraint(text: str) -> Constraint | None:
 def regex(text: str) -> Constraint:
     """Text that the whole of this regular expression matches."""
     return Constraint("regex", text)
+
+
+def literal_pattern(text: str) -> str:
+    """A regular expression, Rust's, that matches this text alone; it holds no slash."""
+    return "".join(c if c.isalnum() or c == " " else f"\\x{{{ord(c):x}}}" for c in text)
 
 
 def lark(text: str) -> Constraint:

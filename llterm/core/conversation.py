@@ -40,6 +40,14 @@ class Conversation:
         messages = ({**one, "role": new} if one["role"] == role else one for one in self.messages)
         return replace(self, messages=tuple(messages))
 
+    def with_words(self, words: str) -> Conversation:
+        """With this told to the model first of all, after what a system message says."""
+        if not self.messages or self.messages[0]["role"] != "system":
+            return replace(self, messages=({"role": "system", "content": words}, *self.messages))
+        first, *others = self.messages
+        told = {**first, "content": f"{first['content']}\n\n{words}"}
+        return replace(self, messages=(told, *others))
+
     def without_system(self) -> Conversation | None:
         """With the system message before what the person says first; None without either."""
         if not self.messages or self.messages[0]["role"] != "system":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llterm.constraints.spec import Constraint, choices, json_schema, lark, regex
+from llterm.constraints.spec import Constraint, choices, json_schema, lark, literal_pattern, regex
 from llterm.core.json_text import json_text
 from llterm.serve.api_errors import ApiError, bad_field
 from llterm.serve.generation_bodies import ResponseFormat, StructuredOutputs
@@ -79,14 +79,9 @@ def grammar_of(text: str, param: str) -> Constraint:
 
 def begun_with(texts: Iterable[str]) -> Constraint:
     """Any text that begins with one of these."""
-    return regex(f"(?:{'|'.join(map(_literal, texts))}){_ANYTHING}")
+    return regex(f"(?:{'|'.join(map(literal_pattern, texts))}){_ANYTHING}")
 
 
 def begun_by(pattern: str) -> Constraint:
     """Any text whose beginning a regular expression matches."""
     return regex(f"(?:{pattern}){_ANYTHING}")
-
-
-def _literal(text: str) -> str:
-    """A regular expression, Rust's, that matches the text alone."""
-    return "".join(c if c.isalnum() or c == " " else f"\\x{{{ord(c):x}}}" for c in text)

@@ -87,6 +87,34 @@ class ToolBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     function: ToolFunction
 
 
+class ChosenFunction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A tool by its name."""
+
+    name: ToolName
+
+
+class ChosenTool(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One of several tools that may be called."""
+
+    type: Literal["function"]
+    function: ChosenFunction
+
+
+class AllowedTools(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The tools that may be called, of those that there are."""
+
+    mode: Literal["auto", "required"] = "auto"
+    tools: Annotated[list[ChosenTool], Meta(min_length=1, max_length=MOST_TOOLS)]
+
+
+class ToolChoice(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which tools may be called, or the one that is to be."""
+
+    type: Literal["function", "allowed_tools"]
+    function: ChosenFunction | None = None
+    allowed_tools: AllowedTools | None = None
+
+
 class _ChatFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     """A chat to answer."""
 
@@ -98,9 +126,14 @@ class _ChatFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     candidates: Listed | None = None
     """llterm's: as `top_logprobs`, and as many as one likes."""
     tools: Annotated[list[ToolBody], Meta(max_length=MOST_TOOLS)] | None = None
-    tool_choice: Any = None
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: Effort | None = None
+
+    thinking_template: Source | None = None
+    """gallama's, as those that follow: an XML form that is filled in before the answer."""
+    return_thinking: Literal["separate"] | bool | None = None
+    artifact: Literal["No", "Fast", "Slow"] | None = None
 
     add_generation_prompt: bool | None = None
     """vLLM's, as those that follow."""

@@ -9,14 +9,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llterm.engine.generation import GeneratedToken, GenerationEnd
-from llterm.serve.api_errors import bad_field, check_neutral, unsupported
+from llterm.serve.api_errors import bad_field, check_neutral
 from llterm.serve.body_constraints import Wanted, grammar_of, schema_of
 from llterm.serve.chat_bodies import CHAT_NEUTRAL
-from llterm.serve.chat_deltas import ChatDeltas, Delta
-from llterm.serve.chat_logprobs import ChatLogprobs
+from llterm.serve.chat_forms import ChatForms, chat_forms
 from llterm.serve.chat_prompts import ChatPrompt, conversation_of, read_chat
-from llterm.serve.drawn_choices import DrawnChoice, Step, draw_choices, usage
+from llterm.serve.chat_replies import ChatReply
+from llterm.serve.chat_tools import ChatTools, chat_tools
+from llterm.serve.drawn_choices import DrawnChoice, draw_choices, usage
 from llterm.serve.generation_fields import (
     check_generation,
     generation_of,
@@ -41,6 +41,8 @@ class ChatPlan:
     """A `ChatBody`: mypy does not know the fields that are made from the configuration."""
     model: ServedModel
     prompt: ChatPrompt
+    tools: ChatTools | None
+    forms: ChatForms | None
     choices: Sequence[DrawnChoice]
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
@@ -48,6 +50,15 @@ class ChatPlan:
     @property
     def streams(self) -> bool:
         return bool(self.body.stream)
+
+    def replies(self) -> Sequence[ChatReply]:
+        """What tells each choice."""
+        return [
+            ChatReply(
+                self.body, self.model, choice, self.prompt.thinking, self.tools, self.forms
+            )
+            for choice in self.choices
+        ]  # fmt: skip
 
 
 async def plan_chat(body: Any, model: ServedModel, rules: RequestRules, whose: str) -> ChatPlan:
@@ -60,18 +71,23 @@ async def plan_chat(body: Any, model: ServedModel, rules: RequestRules, whose: s
     rules.check_choices(1, count, "n")
     wanted = list(_wanted(body))
     conversation = conversation_of(body)
-    if wanted:
+    tools = await chat_tools(body, model)
+    forms = chat_forms(body, model, wanted)
+    for told in (tools, forms):
+        conversation = conversation if told is None else told.told(conversation)
+    thoughtless = bool(wanted) or forms is not None
+    if thoughtless:
         # Thoughts would have to fit as well: a template that can do without is told so.
         variables = {"enable_thinking": False, **conversation.variables}
         conversation = replace(conversation, variables=variables)
     prompt = await read_chat(
-        conversation, model, leading=body.leading_prompt or "", thoughtless=bool(wanted)
+        conversation, model, leading=body.leading_prompt or "", thoughtless=thoughtless
     )
     most = min(most, model.room - len(prompt.tokens))
     if given in (None, -1) and listed:
         most = min(most, max(MOST_FACTS // (listed * count), 1))
-    told = count * most * listed + len(prompt.tokens) * (body.prompt_logprobs or 0)
-    rules.check_facts(told, 1, "top_logprobs")
+    facts = count * most * listed + len(prompt.tokens) * (body.prompt_logprobs or 0)
+    rules.check_facts(facts, 1, "top_logprobs")
     request = await generation_of(body, model, rules, whose, top=listed, wanted=wanted)
     request = replace(
         request,
@@ -80,16 +96,23 @@ async def plan_chat(body: Any, model: ServedModel, rules: RequestRules, whose: s
         stops=(*request.stops, *model.chats.stops),
         spoken=model.marker_ids,
     )
+    if forms is not None and (tools is None or not tools.tools):
+        request = replace(request, constraint=forms.constraint(request.constraint))
+    elif tools is not None:
+        lead = forms.lead if forms is not None else ()
+        constraint = tools.constraint(request.constraint, lead, thinking=prompt.thinking)
+        request = replace(request, constraint=constraint, spoken=request.spoken | tools.marks)
     choices = [
         DrawnChoice(
             number,
             replace(request, choice=number, further=number > 0),
             model.vocabulary,
             stop_shown=stops_shown(body),
+            marked=frozenset() if tools is None else tools.marks,
         )
         for number in range(count)
     ]
-    return ChatPlan(body, model, prompt, choices)
+    return ChatPlan(body, model, prompt, tools, forms, choices)
 
 
 def _listed(body: Any) -> int:
@@ -103,10 +126,6 @@ def _listed(body: Any) -> int:
 
 def _check_fields(body: Any, most: int) -> None:
     check_neutral(body, CHAT_NEUTRAL)
-    if body.tools:
-        raise unsupported("tools")
-    if body.tool_choice not in (None, "none", "auto"):
-        raise unsupported("tool_choice")
     check_generation(body, most, logprobs=bool(body.logprobs))
 
 
@@ -119,82 +138,18 @@ def _wanted(body: Any) -> Iterator[Wanted]:
         yield "json_schema", schema_of(body.json_schema)
 
 
-@dataclass(slots=True, eq=False)
-class _ToldReply:
-    """How one choice is told: as parts of a message."""
-
-    plan: ChatPlan
-    choice: DrawnChoice
-    deltas: ChatDeltas = field(init=False)
-    logprobs: ChatLogprobs | None = field(init=False)
-    thoughts: int = 0
-    """Tokens of them."""
-
-    def __post_init__(self) -> None:
-        body, model = self.plan.body, self.plan.model
-        self.deltas = ChatDeltas(model.reasoning, thinking=self.plan.prompt.thinking)
-        by_id = bool(body.return_tokens_as_token_ids)
-        self.logprobs = ChatLogprobs(model.vocabulary, by_id) if body.logprobs else None
-
-    def add(self, drawn: GeneratedToken | GenerationEnd, text: str) -> Delta:
-        """What a step adds to the message."""
-        if isinstance(drawn, GenerationEnd):
-            return _joined(self.deltas.add(text), self.deltas.rest())
-        if self.logprobs is not None:
-            self.logprobs.add(drawn, self.choice.request.watched)
-        thinking = self.deltas.thinking
-        delta = self.deltas.add(text)
-        self.thoughts += thinking or self.deltas.thinking
-        return delta
-
-    def ending(self) -> dict[str, Any]:
-        """Why it ended."""
-        return {"finish_reason": self.choice.finish_reason, "stop_reason": self.choice.stop_reason}
-
-    def part(self, delta: Mapping[str, Any], tokens: Sequence[GeneratedToken]) -> dict[str, Any]:
-        """What goes into `choices` of a stream."""
-        told: dict[str, Any] = {
-            "index": self.choice.index,
-            "delta": delta,
-            "logprobs": None if self.logprobs is None else self.logprobs.taken(),
-            "finish_reason": None,
-        }
-        if self.plan.body.return_token_ids:
-            told["token_ids"] = [token.id for token in tokens]
-        return told
-
-    def whole(self, message: Delta) -> Answer:
-        """What goes into `choices` of a whole answer."""
-        told: dict[str, Any] = {
-            "index": self.choice.index,
-            "message": {"role": "assistant", "content": "", "refusal": None, **message},
-            "logprobs": None if self.logprobs is None else self.logprobs.whole(),
-            **self.ending(),
-        }
-        if self.plan.body.return_token_ids:
-            told["token_ids"] = [token.id for token in self.choice.tokens]
-        return told
-
-
-def _joined(first: Delta, second: Delta) -> Delta:
-    """Two deltas as one."""
-    names = dict.fromkeys((*first, *second))
-    return {name: first.get(name, "") + second.get(name, "") for name in names}
-
-
 async def answer_chat(plan: ChatPlan) -> Answer:
     """All choices, drawn to their ends. Raises LltermError."""
     beginning = await _beginning(plan)
-    replies = [_ToldReply(plan, choice) for choice in plan.choices]
-    messages: list[Delta] = [{} for _ in replies]
+    replies = plan.replies()
     async with aclosing(draw_choices(plan.model.generator, plan.choices)) as steps:
         async for choice, drawn, text in steps:
-            delta = replies[choice.index].add(drawn, text)
-            messages[choice.index] = _joined(messages[choice.index], delta)
-    choices = [reply.whole(message) for reply, message in zip(replies, messages, strict=True)]
+            replies[choice.index].add(drawn, text)
+    parts = replies[0].typed_parts()
     return {
         **_head(plan, "chat.completion"),
-        "choices": choices,
+        "choices": [told for reply in replies for told in reply.whole()],
+        **({} if parts is None else {"parts": parts}),
         "usage": _usage(replies),
         **beginning,
     }
@@ -206,7 +161,7 @@ async def stream_chat(plan: ChatPlan) -> AsyncGenerator[Answer]:
     counted = options is not None and (options.include_usage or options.continuous_usage_stats)
     continuous = options is not None and options.continuous_usage_stats
     beginning = await _beginning(plan)
-    replies = [_ToldReply(plan, choice) for choice in plan.choices]
+    replies = plan.replies()
     head = _head(plan, "chat.completion.chunk")
     begun: set[int] = set()
 
@@ -215,27 +170,15 @@ async def stream_chat(plan: ChatPlan) -> AsyncGenerator[Answer]:
         return {**head, "choices": [part], **shown}
 
     async with aclosing(draw_choices(plan.model.generator, plan.choices)) as steps:
-        async for step in steps:
-            reply = replies[step[0].index]
-            if step[0].index not in begun:
-                first = {"role": "assistant", "content": ""}
-                yield {**chunk(reply.part(first, [])), **({} if begun else beginning)}
-                begun.add(step[0].index)
-            for part in _stream_parts(reply, step):
+        async for choice, drawn, text in steps:
+            reply = replies[choice.index]
+            if choice.index not in begun:
+                yield {**chunk(reply.first()), **({} if begun else beginning)}
+                begun.add(choice.index)
+            for part in reply.parts(drawn, text):
                 yield chunk(part)
     if counted:
         yield {**head, "choices": [], "usage": _usage(replies)}
-
-
-def _stream_parts(reply: _ToldReply, step: Step) -> Iterator[Answer]:
-    """What one step adds to the stream: nothing for a token of which nothing is shown yet."""
-    _, drawn, text = step
-    tokens = [drawn] if isinstance(drawn, GeneratedToken) else []
-    delta = reply.add(drawn, text)
-    if delta or (tokens and (reply.logprobs is not None or reply.plan.body.return_token_ids)):
-        yield reply.part(delta or {"content": ""}, tokens)
-    if isinstance(drawn, GenerationEnd):
-        yield {**reply.part({}, []), **reply.ending()}
 
 
 async def _beginning(plan: ChatPlan) -> dict[str, Any]:
@@ -260,7 +203,7 @@ def _head(plan: ChatPlan, kind: str) -> dict[str, Any]:
     }
 
 
-def _usage(replies: Sequence[_ToldReply]) -> Answer:
+def _usage(replies: Sequence[ChatReply]) -> Answer:
     """With the thoughts' share."""
     thoughts = sum(reply.thoughts for reply in replies)
     return {

@@ -6,12 +6,12 @@ What is told in all is the same however the text is cut.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from llterm.core.held_text import begun_size
 from llterm.core.reasoning_markers import ReasoningMarkers
 
-Delta = Mapping[str, str]
+Delta = Mapping[str, Any]
 """Fields of a message, with what is to be added to each."""
 _State = Literal["begin", "thoughts", "between", "content"]
 

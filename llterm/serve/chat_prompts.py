@@ -22,6 +22,8 @@ from llterm.engine.prompt_heads import written_chat
 from llterm.errors import ModelError
 from llterm.serve.api_errors import ApiError, bad_field, unsupported
 from llterm.serve.chat_bodies import ContentPart, MessageBody, ToolCall
+from llterm.serve.chat_forms import chat_forms
+from llterm.serve.chat_tools import chat_tools
 from llterm.serve.request_prompts import check_size
 from llterm.serve.served_models import ServedModel
 
@@ -180,7 +182,10 @@ async def chat_parts(conversation: Conversation, model: ServedModel) -> ChatPart
 async def applied_template(body: Any, model: ServedModel) -> Mapping[str, Any]:
     """llama.cpp's `/apply-template`: a chat's text, without what the model's own first token says.
     Raises ApiError."""
-    text = "".join(part.text for part in await chat_parts(conversation_of(body), model))
+    conversation = conversation_of(body)
+    for told in (await chat_tools(body, model), chat_forms(body, model, ())):
+        conversation = conversation if told is None else told.told(conversation)
+    text = "".join(part.text for part in await chat_parts(conversation, model))
     first = b"".join(model.vocabulary.token(id).data for id in model.vocabulary.prefix)
     return {"prompt": text.removeprefix(first.decode("utf-8", "replace"))}
 

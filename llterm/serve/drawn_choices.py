@@ -10,6 +10,7 @@ from typing import Any
 
 from llterm.core.held_text import HeldText
 from llterm.core.tokens import Vocabulary
+from llterm.core.tool_format import SPECIAL, SPECIAL_END
 from llterm.engine.generation import (
     GeneratedToken,
     GenerationEnd,
@@ -30,6 +31,8 @@ class DrawnChoice:
     vocabulary: Vocabulary
     stop_shown: bool = False
     """The stop text that ends it is part of its text."""
+    marked: frozenset[int] = frozenset()
+    """Special tokens that are shown, between `SPECIAL` and `SPECIAL_END`: no text reads so."""
     tokens: list[GeneratedToken] = field(default_factory=list)
     text: str = ""
     """What is shown of it so far."""
@@ -55,7 +58,10 @@ class DrawnChoice:
         token = self.vocabulary.token(drawn.id)
         silent = token.end or (counts and drawn.id in self.request.stop_ids)
         silent = silent or (token.special and drawn.id not in self.request.spoken)
-        return self.held.add(b"" if silent else token.data, counts=counts)
+        data = b"" if silent else token.data
+        if drawn.id in self.marked:
+            data = SPECIAL.encode() + data + SPECIAL_END.encode()
+        return self.held.add(data, counts=counts)
 
     @property
     def finish_reason(self) -> str:

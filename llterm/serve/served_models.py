@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from llterm.core.conversation import ChatTraits
+from llterm.core.conversation import ChatTraits, Conversation
 from llterm.core.query import Backend
 from llterm.core.reasoning_markers import ReasoningMarkers, reasoning_markers
+from llterm.core.special_tokens import SpecialTokens, special_tokens
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary, grows
+from llterm.core.tool_format import TemplateTools
+from llterm.core.tool_probes import probed_tools
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
-from llterm.engine.prompt_heads import chat_traits
+from llterm.engine.prompt_heads import chat_traits, written_chat
 from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
 from llterm.serve.model_frames import ModelState
@@ -33,6 +36,8 @@ class ServedModel:
     backend: Backend
     created: int = field(default_factory=lambda: int(time.time()))
     """Seconds since 1970."""
+    _tools: list[TemplateTools] = field(default_factory=list, init=False)
+    """Empty until it is asked for."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -85,6 +90,22 @@ class ServedModel:
         return frozenset(
             token.id for token in self.known_tokens if token.special and token.data in markers
         )
+
+    @cached_property
+    def special(self) -> SpecialTokens:
+        """Its special tokens."""
+        return special_tokens(self.known_tokens)
+
+    async def template_tools(self) -> TemplateTools:
+        """What its chat template does for tools; asked of it once. Raises LltermError."""
+        if not self.chats.template:
+            return TemplateTools()
+        if not self._tools:
+            self._tools.append(await probed_tools(self._written))
+        return self._tools[0]
+
+    async def _written(self, conversation: Conversation) -> str:
+        return "".join(part.text for part in await written_chat(self.backend, conversation))
 
     @property
     def known_tokens(self) -> Iterator[Token]:

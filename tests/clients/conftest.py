@@ -55,6 +55,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]
 
 
 @pytest.fixture(scope="session")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
+    """It has room for chats with tools."""
+    with _judged(tmp_path_factory.mktemp("roomy"), "--slot-context", "1024") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
     """It has some seconds for each request, and counts."""
     home = tmp_path_factory.mktemp("hurried")

@@ -21,8 +21,8 @@ ASKED: list[ChatCompletionMessageParam] = [
 
 
 @pytest.fixture(scope="module")
-def client(program: ServedProgram) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{program.address}/v1", api_key="none") as opened:
+def client(roomy: ServedProgram) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{roomy.address}/v1", api_key="none") as opened:
         yield opened
 
 
@@ -70,6 +70,43 @@ def test_a_reply_is_parsed_into_a_type(client: openai.OpenAI) -> None:
         client.chat.completions.parse(
             model=ALIAS, messages=ASKED, response_format=Fox, max_tokens=2
         )
+
+
+def test_calls_of_tools_are_parsed_and_answered(client: openai.OpenAI) -> None:
+    tool = openai.pydantic_function_tool(Fox)
+    answer = client.chat.completions.parse(
+        model=ALIAS, messages=ASKED, tools=[tool], tool_choice="required", seed=1,
+        parallel_tool_calls=False,
+    )  # fmt: skip
+    message = answer.choices[0].message
+    assert message.tool_calls is not None
+    (call,) = message.tool_calls
+    assert isinstance(call.function.parsed_arguments, Fox)
+    answered: list[ChatCompletionMessageParam] = [
+        *ASKED,
+        {"role": "assistant", "tool_calls": [
+            {"id": call.id, "type": "function",
+             "function": {"name": call.function.name, "arguments": call.function.arguments}}
+        ]},
+        {"role": "tool", "tool_call_id": call.id, "content": "It ran."},
+    ]  # fmt: skip
+    told = client.chat.completions.create(
+        model=ALIAS, messages=answered, tools=[tool], tool_choice="none", max_tokens=4
+    )
+    assert told.choices[0].message.content
+
+
+def test_the_clients_own_accumulator_takes_streamed_calls(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(
+        model=ALIAS, messages=ASKED, tools=[openai.pydantic_function_tool(Fox)], seed=1,
+        tool_choice={"type": "function", "function": {"name": "Fox"}},
+    ) as stream:  # fmt: skip
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    assert "tool_calls.function.arguments.delta" in kinds
+    assert final.choices[0].finish_reason == "tool_calls"
+    (call,) = final.choices[0].message.tool_calls or []
+    assert isinstance(call.function.parsed_arguments, Fox)
 
 
 def test_what_is_wrong_with_a_chat_is_raised_by_its_place(client: openai.OpenAI) -> None:

@@ -14,7 +14,8 @@ _TYPES = {
 }  # fmt: skip
 _KNOWN = {
     "$schema", "$defs", "$ref", "title", "type", "additionalProperties", "required", "properties",
-    "items", "const", "enum", "oneOf", "minimum", "maximum", "exclusiveMinimum",
+    "items", "const", "enum", "oneOf", "minimum", "maximum", "exclusiveMinimum", "maxLength",
+    "maxItems",
 }  # fmt: skip
 
 
@@ -75,6 +76,9 @@ def _number(value: Any, schema: dict[str, Any], at: str) -> list[str]:
 
 def _inside(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str) -> list[str]:
     found: list[str] = []
+    for kind, name in ((str, "maxLength"), (list, "maxItems")):
+        if isinstance(value, kind) and len(value) > schema.get(name, len(value)):
+            found.append(f"{at}: {value!r} is longer than {schema[name]}")
     if isinstance(value, list) and "items" in schema:
         for index, one in enumerate(value):
             found += faults(one, schema["items"], root, f"{at}[{index}]")

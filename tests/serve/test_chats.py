@@ -249,7 +249,6 @@ async def test_messages_that_are_none_are_refused_by_their_place(
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"candidates": 2}, "candidates"),
-        ({"tools": [{"type": "function", "function": {"name": "a"}}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"continue_final_message": True}, "continue_final_message"),
         ({"continue_final_message": True, "add_generation_prompt": True},
@@ -279,8 +278,7 @@ async def test_what_asks_for_nothing_is_taken(api: ServedApi) -> None:
 async def test_a_template_that_refuses_a_chat_is_the_requests_fault(api: ServedApi) -> None:
     body = {"model": "tiny", "messages": ASKED, "chat_template_kwargs": {"enable_thinking": "a"}}
     await api.ask("/apply-template", **body)
-    calls = [{"function": {"name": "a", "arguments": "{}"}}]
-    messages = [USER, {"role": "assistant", "tool_calls": calls}, USER]
+    messages = [USER, {"role": "assistant", "reasoning_content": "a"}, USER]
     status, error = await api.refused(PATH, model="tiny", messages=messages)
     assert (status, error["param"]) == (400, "messages")
     assert "template" in error["message"]
