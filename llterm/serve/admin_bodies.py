@@ -98,7 +98,7 @@ class GallamaModel(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     draft_cache_quant: Any = None
 
 
-GallamaBody = (
+GallamaBody: Any = (
     GallamaModel
     | Annotated[list[GallamaModel], Meta(min_length=1, max_length=MOST_MODELS)]
 )  # fmt: skip
