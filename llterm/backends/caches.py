@@ -68,6 +68,11 @@ def find_files(
     return list(models.values())
 
 
+def files_in(folder: Path) -> list[LocalModel]:
+    """Every model in a folder that a person named, and in the folders below it."""
+    return [model for path in _gguf(folder) for model in _found(path, "", str(folder))]
+
+
 def unfinished() -> list[Path]:
     """Part files of stopped pulls in llterm's own folder; the same pull goes on from one."""
     return sorted(paths.models_dir().rglob("*.part"))

@@ -224,7 +224,8 @@ DRAWN = _settings(
 BANS = _settings("sampling", (row for row in schema.SAMPLING if row.name.startswith("ban")))
 
 _SERVED = ("host", "port", "preset", "seed", "allow_host", "allow_origin", "alias", "api_key_env",
-           "parallel", "slot_context", "cache_memory", "queue", "metrics")  # fmt: skip
+           "admin_key_env", "configured", "model_folder", "parallel", "slot_context",
+           "cache_memory", "models_memory", "queue", "metrics")  # fmt: skip
 SERVE: Flags = {
     "model": _flag(
         list[str],
@@ -232,8 +233,9 @@ SERVE: Flags = {
         "--model",
         metavar="MODEL[,key=value…]",
         help="A model's name, the path of a .gguf file, or a server's address, with settings of "
-        "its own such as context=4096; may be given many times. The first is meant where a "
-        "request names none.",
+        "its own such as context=4096, alias=NAME, and load=use to load it when it is asked for; "
+        "may be given many times, also the same one. The first is meant where a request names "
+        "none.",
     ),
     **_settings("serve", (row for row in schema.SERVE if row.name in _SERVED)),
     "api_key_file": _flag(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from llterm.cli.arguments import Values
 from llterm.cli.options import serve_flags
 from llterm.cli.settings import load
 from llterm.config.model_settings import model_of
-from llterm.config.schema import ServeConfig
 from llterm.config.server_settings import ServerSettings
 from llterm.core.display_text import label_text
 from llterm.core.json_text import json_text
@@ -31,8 +31,15 @@ def serve(values: Values) -> int:
     from llterm.serve.server_run import ServeRequest, run_server
 
     config = load(serve_flags(values), values["config"])
-    typed = tuple(values["model"] or config.serve.models or (config.model,))
-    request = ServeRequest(config, [model_of(each) for each in typed], _keys(config.serve))
+    serve = config.serve
+    usual = () if serve.configured or serve.model_folders else (config.model,)
+    typed = values["model"] or serve.models or usual
+    request = ServeRequest(
+        config,
+        [model_of(each) for each in typed],
+        _keys(serve.api_key_env, serve.api_key_file),
+        _keys(serve.admin_key_env),
+    )
     with ProgressLine() as line:
 
         def begun(start: ServerStart) -> None:
@@ -46,20 +53,21 @@ def serve(values: Values) -> int:
     return 0
 
 
-def _keys(serve: ServeConfig) -> tuple[Secret, ...]:
+def _keys(variables: Sequence[str], file: Path | None = None) -> tuple[Secret, ...]:
     """The keys to ask for. Raises UsageError where one cannot be read."""
     from llterm.backends.remote.api_keys import read_key
 
-    sources = [ServerSettings((), key_env=name) for name in serve.api_key_env]
-    if serve.api_key_file is not None:
-        sources.append(ServerSettings((), key_file=Path(serve.api_key_file).expanduser()))
+    sources = [ServerSettings((), key_env=name) for name in variables]
+    if file is not None:
+        sources.append(ServerSettings((), key_file=file.expanduser()))
     return tuple(key for key in map(read_key, sources) if key is not None)
 
 
 def greeting(start: ServerStart) -> str:
     """Where it is, and two ways to ask it something."""
-    names = [*start.models, *(f"{alias} = {name}" for alias, name in start.aliases.items())]
-    named = ", ".join(map(label_text, names))
+    now = [name for name in start.models if name not in start.on_use]
+    aliases = [f"{alias} = {name}" for alias, name in start.aliases.items()]
+    named = ", ".join(map(label_text, (*(now or ["no model yet"]), *aliases)))
     if start.file is not None:
         at, curl = str(start.file), f"--unix-socket {shlex.quote(str(start.file))} "
         address = "http://localhost"
@@ -69,6 +77,8 @@ def greeting(start: ServerStart) -> str:
     body = json_text({"model": start.models[0], "prompt": _PROMPT, "max_tokens": 32})
     key = 'os.environ["KEY"]' if start.keyed else '"none"'
     lines = [f"llterm serves {named} at {at}"]
+    if start.on_use:
+        lines.append(f"  When asked for: {', '.join(map(label_text, start.on_use))}")
     if start.new_key:
         lines += [
             f"  KEY={start.new_key}",

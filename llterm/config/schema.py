@@ -93,6 +93,10 @@ class ServeConfig:
 
     models: tuple[str, ...] = ()
     """None: the one that is opened without -m."""
+    configured: bool = False
+    """All of `[models]` too, each loaded when it is asked for."""
+    model_folders: tuple[str, ...] = ()
+    """The .gguf files in these too, in the same way."""
     aliases: tuple[str, ...] = ()
     """NAME=MODEL each."""
     host: str = "127.0.0.1"
@@ -104,6 +108,8 @@ class ServeConfig:
     """Of requests that give none; None: each draws afresh."""
     api_key_env: tuple[str, ...] = ()
     api_key_file: Path | None = None
+    admin_key_env: tuple[str, ...] = ()
+    """None: nobody may load and unload models over HTTP."""
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     parallel: int = 16
@@ -111,6 +117,8 @@ class ServeConfig:
     """Tokens of one slot; None: as many as fit."""
     cache_memory: int | None = None
     """MiB of all slots of a model; None: a quarter of the machine's memory."""
+    models_memory: int | None = None
+    """MiB of all models in process; None: the machine's memory."""
     queue: int = 256
     metrics: bool = False
     body_bytes: int = 4 << 20
@@ -372,6 +380,11 @@ MIX = _table(
 SERVE = _table(
     ServeConfig(),
     Setting("models", "list of texts", "The models of `llterm serve` without -m."),
+    Setting("configured", "yes or no",
+            "Serve every model of llterm.toml too, each loaded when it is asked for."),
+    Setting("model_folder", "list of texts",
+            "A folder whose .gguf files are served too, each loaded when it is asked for.",
+            field="model_folders"),
     Setting("alias", "list of texts", "NAME=MODEL: another name for a model.", field="aliases"),
     Setting("host", "text", "The address to listen at; beyond this machine a key is needed."),
     Setting("port", "whole number", "The port; 0: any that is free.", 0, 65_535),
@@ -381,6 +394,9 @@ SERVE = _table(
             0, (1 << 53) - 1),
     Setting("api_key_env", "list of texts", "Environment variables that hold keys to ask for."),
     Setting("api_key_file", "path", "A file that only you can read, with a key as its one line."),
+    Setting("admin_key_env", "list of texts",
+            "Environment variables that hold keys with which models are loaded and unloaded over"
+            " HTTP; unset: nobody may."),
     Setting("allow_host", "list of texts", "Further names of this machine in requests.",
             field="allow_hosts"),
     Setting("allow_origin", "list of texts", "Origins whose pages may ask, such as"
@@ -390,6 +406,8 @@ SERVE = _table(
             " in process; unset: as many as fit into cache_memory.", 16, 1 << 24),
     Setting("cache_memory", "whole number", "MiB that the slots of a model in process may take;"
             " unset: a quarter of the machine's memory.", 1, 1 << 24),
+    Setting("models_memory", "whole number", "MiB that all models in process may take; those used"
+            " longest ago are let go. Unset: the machine's memory.", 1, 1 << 24),
     Setting("queue", "whole number", "Most requests that wait; more are answered 429.",
             0, 100_000),
     Setting("metrics", "yes or no", "Answer /metrics."),

@@ -43,8 +43,9 @@ _TABLES: Mapping[str, Mapping[Power, str]] = {
     "store": {"deletes": "backups"},
     "serve": {
         "model": "models",
-        "harmless": "preset seed parallel slot_context cache_memory queue",
-        "serves": "alias host port socket api_key_env api_key_file allow_host allow_origin metrics"
+        "harmless": "preset seed parallel slot_context cache_memory models_memory queue",
+        "serves": "configured model_folder alias host port socket api_key_env api_key_file"
+        " admin_key_env allow_host allow_origin metrics"
         " body_bytes connections head_seconds idle_seconds stalled_seconds request_seconds"
         " drain_seconds",
     },

@@ -23,12 +23,7 @@ from llterm.backends.llamacpp.gguf_header import inspect_gguf
 from llterm.backends.llamacpp.logits import best_of
 from llterm.backends.llamacpp.memory_estimate import available, cell_bytes
 from llterm.backends.llamacpp.side_context import TokenRun
-from llterm.backends.llamacpp.slot_sizes import (
-    MOST_SLOTS,
-    default_cache_memory,
-    shared_context,
-    slot_context,
-)
+from llterm.backends.llamacpp.slot_sizes import MOST_SLOTS, slot_room
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.constraints.mask_thread import MaskThread
@@ -468,12 +463,7 @@ async def open_scheduler(
             f"Set --parallel to {max(states - keepers, 1):,} at the most.",
         )
     cell, sees = cell_bytes(info, backend.settings), backend.settings.context or info.context
-    if cells is not None:
-        each = shared_context(cells, slots, context or sees)
-    else:
-        memory = default_cache_memory() if memory is None else memory
-        fitting = slot_context(cell, slots, memory, sees)
-        each = context or fitting
+    each = slot_room(cell, slots, sees, context=context, memory=memory, cells=cells)
     free = 0 if backend.on_gpu else available()
     if free and cell * slots * each > free:
         raise LltermError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,17 +38,27 @@ class Access:
     """Pages that may ask."""
     keys: tuple[Secret, ...] = ()
     """One of them is asked for; none: nobody is."""
+    admin_keys: tuple[Secret, ...] = ()
+    """One of them is asked for where models are loaded; none: they are not, by nobody."""
 
 
 def application(state: ServerState, access: Access) -> ASGIApp:
     """Everything that the server answers."""
+    routes = [route for route in ROUTES if access.admin_keys or not route.admin]
+    document = openapi_document(routes, keys=bool(access.keys))
     app: ASGIApp = Router(
-        [*_routes(state), *_documents(keys=bool(access.keys)), *_other_methods()],
+        [
+            *_paths(routes, state),
+            Route(DOCUMENT, _Told(document), methods=["GET"]),
+            *_other_methods(routes),
+        ],
         default=_nothing_here,
         redirect_slashes=False,
     )
     app = BodyGate(app, state.rules.limits.body, state.rules.limits.head_seconds)
-    app = ApiKeyGate(app, access.keys)
+    # A path with a name in it is a folder here.
+    admin = [path.partition("{")[0] for route in routes if route.admin for path in route.paths]
+    app = ApiKeyGate(app, access.keys, access.admin_keys, admin)
     # Pages that may ask are to read errors too.
     app = ErrorGate(app, state.counts)
     app = OriginGate(app, access.origins)
@@ -71,19 +81,15 @@ async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
                    headers={"Retry-After": "1"})  # fmt: skip
 
 
-def _routes(state: ServerState) -> Iterator[Route]:
-    for route in ROUTES:
+def _paths(routes: Sequence[ServerRoute], state: ServerState) -> Iterator[Route]:
+    for route in routes:
         for path in route.paths:
             yield Route(path, _Responder(state, route), methods=[route.method])
 
 
-def _documents(*, keys: bool) -> Iterator[Route]:
-    yield Route(DOCUMENT, _Told(openapi_document(ROUTES, keys=keys)), methods=["GET"])
-
-
-def _other_methods() -> Iterator[Route]:
+def _other_methods(routes: Sequence[ServerRoute]) -> Iterator[Route]:
     """What is left of the paths when the routes are through: other methods."""
-    for path in (*(path for route in ROUTES for path in route.paths), DOCUMENT):
+    for path in (*(path for route in routes for path in route.paths), DOCUMENT):
         yield Route(path, _WrongMethod())
 
 

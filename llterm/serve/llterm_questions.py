@@ -37,8 +37,9 @@ from llterm.core.query import (
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.serve.api_errors import ApiError, bad_field
 from llterm.serve.llterm_bodies import AttentionBody, FactsBody, RowsBody, ScoresBody
+from llterm.serve.model_pool import ModelPool
 from llterm.serve.serve_limits import MOST_FACTS
-from llterm.serve.served_models import ServedModel, ServedModels
+from llterm.serve.served_models import ServedModel
 from llterm.version import __version__
 
 KEPT_ANCHORS = 256
@@ -82,17 +83,18 @@ class OwnAnchors:
         return len(self._anchors) > KEPT_ANCHORS or tokens > KEPT_TOKENS
 
 
-def own_models(models: ServedModels) -> Record:
-    """`/v1/llterm`: the models of which all is told, and what each can."""
+def own_models(pool: ModelPool) -> Record:
+    """`/v1/llterm`: the loaded models of which all is told, and what each can."""
     told = [
         {
             "name": model.name,
-            "aliases": [name for name in models.names(model) if name != model.name],
-            "vocabulary": model.vocabulary.fingerprint,
-            "capabilities": _capabilities(model.backend),
+            "aliases": pool.aliases(model),
+            "vocabulary": served.vocabulary.fingerprint,
+            "capabilities": _capabilities(served.backend),
         }
-        for model in models.models
-        if _tells_all(model.backend)
+        for model in pool.models
+        for served in [replica.model for replica in model.replicas[:1]]
+        if _tells_all(served.backend)
     ]
     return {"form": FORM, "version": __version__, "models": told}
 

@@ -11,8 +11,10 @@ from llterm.serve.api_errors import bad_field
 from llterm.serve.legacy_logprobs import token_text
 from llterm.serve.llamacpp_bodies import TokenizeBody
 from llterm.serve.llamacpp_settings import llamacpp_settings
+from llterm.serve.model_pool import ModelPool
+from llterm.serve.pooled_model import PooledModel
 from llterm.serve.request_rules import RequestRules
-from llterm.serve.served_models import ServedModel, ServedModels
+from llterm.serve.served_models import ServedModel
 from llterm.version import __version__
 
 Answer = Mapping[str, Any]
@@ -20,21 +22,41 @@ OWNER = "llterm"
 """What `/v1/models` says of who owns a model: clients go by it."""
 
 
-def model_list(models: ServedModels) -> Answer:
+def health(pool: ModelPool) -> Answer:
+    """Whether requests are answered: they are where any model answers, or will be loaded for them.
+    Numbers alone: it is told without a key."""
+    models = pool.models
+    loading = sum(model.is_loading for model in models)
+    counts = {
+        "loading": loading,
+        "failed": sum(model.state == "failed" for model in models),
+        "waiting": sum(model.waiting for model in models),
+    }
+    if not models or any(model.is_usable for model in models):
+        status = "ok"
+    else:
+        status = "loading" if loading else "failed"
+    return {"status": status, **{name: number for name, number in counts.items() if number}}
+
+
+def model_list(pool: ModelPool) -> Answer:
     """`/v1/models`."""
-    return {"object": "list", "data": [model_entry(models, model) for model in models.models]}
+    return {"object": "list", "data": [model_entry(pool, model) for model in pool.models]}
 
 
-def model_entry(models: ServedModels, model: ServedModel) -> Answer:
-    """`/v1/models/{id}`: OpenAI's fields, vLLM's length and llama.cpp's `meta`."""
+def model_entry(pool: ModelPool, model: PooledModel) -> Answer:
+    """`/v1/models/{id}`: OpenAI's fields, vLLM's length, llama.cpp's `meta`, and whether it is
+    loaded as llama.cpp's router says it. What a model sees is known when it is."""
+    served = model.replicas[0].model if model.replicas else None
     return {
         "id": model.name,
         "object": "model",
         "created": model.created,
         "owned_by": OWNER,
-        "aliases": [name for name in models.names(model) if name != model.name],
-        "max_model_len": model.room,
-        "meta": {"n_vocab": model.vocabulary.size, "n_ctx": model.room},
+        "aliases": pool.aliases(model),
+        "status": {"value": model.state},
+        "max_model_len": served and served.room,
+        "meta": served and {"n_vocab": served.vocabulary.size, "n_ctx": served.room},
     }
 
 

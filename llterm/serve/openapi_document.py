@@ -81,8 +81,7 @@ def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
             for name in names
         ]
     if route.body is not None:
-        name = msgspec.json.schema(route.body)["$ref"].rpartition("/")[2]
-        reference = {"$ref": _PLACES.format(name=name)}
+        (reference,), _ = msgspec.json.schema_components([route.body], ref_template=_PLACES)
         operation["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": reference}},

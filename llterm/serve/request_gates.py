@@ -229,24 +229,37 @@ async def _say_nothing(send: Send) -> None:
 
 
 class ApiKeyGate:
-    """Asks for one of the keys, where there are any."""
+    """Asks for one of the keys, where there are any; at an operator's path for one of theirs."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[Secret]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Sequence[Secret],
+        admin_keys: Sequence[Secret] = (),
+        admin_paths: Collection[str] = (),
+    ) -> None:
+        """`admin_paths`: each, and what begins with one that ends with a slash."""
         self._app = app
         self._keys = keys
+        self._admin_keys = admin_keys
+        self._admin_paths = frozenset(admin_paths)
+        self._admin_folders = tuple(path for path in admin_paths if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._keys and scope["path"] not in OPEN_PATHS:
+        path = scope["path"]
+        is_admin = path in self._admin_paths or path.startswith(self._admin_folders)
+        keys = self._admin_keys if is_admin else self._keys
+        if keys and path not in OPEN_PATHS:
             headers = Headers(scope=scope)
             kind, _, bearer = headers.get("authorization", "").partition(" ")
             given = bearer.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
             # All are compared, so that the time does not tell which one it was.
-            right = [key.is_same(given) for key in self._keys]
+            right = [key.is_same(given) for key in keys]
             if not any(right):
                 raise ApiError(
                     401,
                     "The key is missing or wrong",
-                    "This server asks for one.",
+                    "An operator's is asked for here." if is_admin else "This server asks for one.",
                     "Send it as Authorization: Bearer KEY, or as X-Api-Key.",
                     kind="authentication_error",
                     code="invalid_api_key",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from llterm.core.json_text import json_text
+from llterm.serve.admin_bodies import GallamaBody, GallamaModel, GallamaName, LoadBody, UnloadBody
 from llterm.serve.api_errors import ApiError
 from llterm.serve.body_reader import read_body
 from llterm.serve.chat_bodies import ChatBody
@@ -32,25 +34,25 @@ from llterm.serve.llterm_questions import (
     shown_attention,
     whole_rows,
 )
+from llterm.serve.model_administration import ModelAdministration, gallama_parts, load_record
 from llterm.serve.model_facts import (
     detokenized,
+    health,
     model_entry,
     model_list,
     props,
     tokenized,
     tokenizer_info,
 )
-from llterm.serve.model_frames import ModelState
+from llterm.serve.model_pool import ModelPool
 from llterm.serve.open_requests import OpenRequests
 from llterm.serve.request_counts import RequestCounts
 from llterm.serve.request_gates import WHOSE
 from llterm.serve.request_rules import RequestRules
-from llterm.serve.served_models import ServedModels
+from llterm.serve.served_models import ServedModel
 from llterm.serve.text_completions import complete, plan_completion, stream_completion
 from llterm.version import __version__
 
-_TROUBLES: tuple[ModelState, ...] = ("failed", "loading")
-"""What is said of a server where it is so for any model; the first counts most."""
 HEALTH = ("/health", "/v1/health")
 Method = Literal["GET", "POST"]
 
@@ -59,8 +61,9 @@ Method = Literal["GET", "POST"]
 class ServerState:
     """What all routes work with."""
 
-    models: ServedModels
+    models: ModelPool
     rules: RequestRules
+    administration: ModelAdministration
     open: OpenRequests = field(init=False)
     counts: RequestCounts = field(default_factory=RequestCounts)
     anchors: OwnAnchors = field(default_factory=OwnAnchors)
@@ -82,11 +85,14 @@ class ServerRoute:
     method: Method
     summary: str
     respond: Respond
-    body: type[msgspec.Struct] | None = None
+    body: Any = None
+    """A type, or a union of such."""
     kind: str = "application/json"
     """Of its answer."""
     lists: bool = False
     """What asks for several texts has a list of answers."""
+    admin: bool = False
+    """Asks for an operator's key, and is not there where none is given."""
 
 
 async def send_json(value: Any, send: Send, status: int = 200) -> None:
@@ -106,6 +112,19 @@ async def _read(receive: Receive) -> bytes:
     """The body, which `BodyGate` gives whole."""
     message = await receive()
     return bytes(message["body"])
+
+
+@asynccontextmanager
+async def _using(
+    state: ServerState, name: str | None, receive: Receive
+) -> AsyncGenerator[ServedModel]:
+    """The model of this name, as long as a request needs it; where it is not loaded, the request
+    waits. Raises LltermError, ClientGone."""
+    model = state.models.get(name)
+    while not model.is_ready:
+        await state.open.finish(state.models.make_ready(model), receive)
+    with state.models.held(model) as served:
+        yield served
 
 
 async def _draw(
@@ -132,48 +151,53 @@ async def _run(whole: Callable[[], Awaitable[Any]]) -> Any:
 
 async def _completions(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), CompletionBody)
-    model = state.models.get(body.model)
-    plan = await plan_completion(body, model, state.rules, scope.get(WHOSE, ""))
-    await _draw(
-        state, plan.choices, plan.streams, lambda: complete(plan), lambda: stream_completion(plan),
-        receive, send,
-    )  # fmt: skip
+    async with _using(state, body.model, receive) as model:
+        plan = await plan_completion(body, model, state.rules, scope.get(WHOSE, ""))
+        await _draw(
+            state, plan.choices, plan.streams, lambda: complete(plan),
+            lambda: stream_completion(plan), receive, send,
+        )  # fmt: skip
 
 
 async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), ChatBody)
-    model = state.models.get(body.model)
-    plan = await plan_chat(body, model, state.rules, scope.get(WHOSE, ""))
-    await _draw(
-        state, plan.choices, plan.streams, lambda: answer_chat(plan), lambda: stream_chat(plan),
-        receive, send,
-    )  # fmt: skip
+    async with _using(state, body.model, receive) as model:
+        plan = await plan_chat(body, model, state.rules, scope.get(WHOSE, ""))
+        await _draw(
+            state, plan.choices, plan.streams, lambda: answer_chat(plan),
+            lambda: stream_chat(plan), receive, send,
+        )  # fmt: skip
 
 
 async def _template(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), ChatBody)
-    work = applied_template(body, state.models.get(body.model))
-    await send_json(await state.open.finish(work, receive), send)
+    async with _using(state, body.model, receive) as model:
+        answer = await state.open.finish(applied_template(body, model), receive)
+    await send_json(answer, send)
 
 
 async def _llamacpp(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), LlamaCppBody)
-    model = state.models.get(body.model)
-    plan = await plan_llamacpp(body, model, state.rules, scope.get(WHOSE, ""))
-    await _draw(
-        state, plan.choices, plan.streams, lambda: complete_llamacpp(plan),
-        lambda: stream_llamacpp(plan), receive, send,
-    )  # fmt: skip
+    async with _using(state, body.model, receive) as model:
+        plan = await plan_llamacpp(body, model, state.rules, scope.get(WHOSE, ""))
+        await _draw(
+            state, plan.choices, plan.streams, lambda: complete_llamacpp(plan),
+            lambda: stream_llamacpp(plan), receive, send,
+        )  # fmt: skip
 
 
 async def _tokenize(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), TokenizeBody)
-    await send_json(await tokenized(body, state.models.get(body.model)), send)
+    async with _using(state, body.model, receive) as model:
+        answer = await tokenized(body, model)
+    await send_json(answer, send)
 
 
 async def _detokenize(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), DetokenizeBody)
-    await send_json(detokenized(body.tokens, state.models.get(body.model)), send)
+    async with _using(state, body.model, receive) as model:
+        answer = detokenized(body.tokens, model)
+    await send_json(answer, send)
 
 
 async def _models(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,55 +210,71 @@ async def _model(state: ServerState, scope: Scope, receive: Receive, send: Send)
 
 
 async def _props(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(props(state.models.get(None), state.rules), send)
+    async with _using(state, None, receive) as model:
+        answer = props(model, state.rules)
+    await send_json(answer, send)
 
 
 async def _tokenizer(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(tokenizer_info(state.models.get(None)), send)
+    async with _using(state, None, receive) as model:
+        answer = tokenizer_info(model)
+    await send_json(answer, send)
 
 
 async def _own(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(own_models(state.models), send)
+    # Who wants one that is not loaded names it.
+    if name := Request(scope).query_params.get("model"):
+        async with _using(state, name, receive):
+            answer = own_models(state.models)
+    else:
+        answer = own_models(state.models)
+    await send_json(answer, send)
 
 
 async def _vocabulary(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    model = state.models.get(scope["path_params"]["id"])
-    # Some hundred thousand tokens take long enough for streams to be seen waiting.
-    await send_json(await asyncio.to_thread(own_vocabulary, model), send)
+    async with _using(state, scope["path_params"]["id"], receive) as model:
+        # Some hundred thousand tokens take long enough for streams to be seen waiting.
+        answer = await asyncio.to_thread(own_vocabulary, model)
+    await send_json(answer, send)
 
 
 async def _facts(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), FactsBody)
-    work = answered_facts(body, state.models.get(body.model), state.anchors, scope.get(WHOSE, ""))
-    await send_json(await state.open.finish(work, receive), send)
+    async with _using(state, body.model, receive) as model:
+        work = answered_facts(body, model, state.anchors, scope.get(WHOSE, ""))
+        answer = await state.open.finish(work, receive)
+    await send_json(answer, send)
 
 
 async def _scores(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), ScoresBody)
-    await state.open.stream(scored(body, state.models.get(body.model)), receive, send)
+    async with _using(state, body.model, receive) as model:
+        await state.open.stream(scored(body, model), receive, send)
 
 
 async def _rows(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), RowsBody)
-    await state.open.stream(whole_rows(body, state.models.get(body.model)), receive, send)
+    async with _using(state, body.model, receive) as model:
+        await state.open.stream(whole_rows(body, model), receive, send)
 
 
 async def _attention(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), AttentionBody)
-    work = shown_attention(body, state.models.get(body.model))
-    await send_json(await state.open.finish(work, receive), send)
+    async with _using(state, body.model, receive) as model:
+        answer = await state.open.finish(shown_attention(body, model), receive)
+    await send_json(answer, send)
 
 
 async def _classify(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), ClassifyBody)
-    work = classified(body, state.models.get(body.model))
-    await send_json(await state.open.finish(work, receive), send)
+    async with _using(state, body.model, receive) as model:
+        answer = await state.open.finish(classified(body, model), receive)
+    await send_json(answer, send)
 
 
 async def _health(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    states = {model.state for model in state.models.models}
-    told = next((each for each in _TROUBLES if each in states), "ok")
-    await send_json({"status": told}, send, 200 if told == "ok" else 503)
+    told = health(state.models)
+    await send_json(told, send, 200 if told["status"] == "ok" else 503)
 
 
 async def _version(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -245,9 +285,48 @@ async def _metrics(state: ServerState, scope: Scope, receive: Receive, send: Sen
     if not state.metrics:
         raise ApiError(404, "Metrics are not served", "They are off.",
                        "Start the server with --metrics.", code="metrics_off")  # fmt: skip
-    generators = [model.generator for model in state.models.models]
+    generators = [model.generator for model in state.models.loaded]
     text = state.counts.text(state.open.count, generators)
     await send_text(text, "text/plain; version=0.0.4", send)
+
+
+async def _administered(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    await send_json(await asyncio.to_thread(state.administration.models), send)
+
+
+async def _queue(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    await send_json(state.administration.loads(), send)
+
+
+async def _load(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), LoadBody)
+    loads = state.administration.load(body.models)
+    await send_json({"object": "list", "data": [load_record(load) for load in loads]}, send)
+
+
+async def _unload(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), UnloadBody)
+    work = state.administration.unload(body.model, remove=body.remove)
+    await state.open.finish(work, receive)
+    await send_json({"model": body.model, "state": "removed" if body.remove else "unloaded"}, send)
+
+
+async def _gallama_add(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body: GallamaModel | list[GallamaModel] = read_body(await _read(receive), GallamaBody)
+    loads = state.administration.load(gallama_parts(body), further=True)
+    ids = ",".join(dict.fromkeys(load.id for load in loads))
+    await send_json({"message": "Model(s) queued for loading", "task_id": ids}, send)
+
+
+async def _gallama_task(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    id = scope["path_params"]["id"]
+    await send_json({"task_id": id, "status": state.administration.task_status(id)}, send)
+
+
+async def _gallama_remove(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), GallamaName)
+    await state.open.finish(state.administration.unload(body.model_id, remove=True), receive)
+    await send_json({"message": f"All instances of model {body.model_id} removed"}, send)
 
 
 ROUTES: tuple[ServerRoute, ...] = (
@@ -280,4 +359,17 @@ ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,
                 kind="text/plain"),
+    ServerRoute(("/v1/llterm/admin/models",), "GET", "Every model, and how it is doing.",
+                _administered, admin=True),
+    ServerRoute(("/v1/llterm/admin/queue",), "GET", "What is loaded, and how far.", _queue,
+                admin=True),
+    ServerRoute(("/v1/llterm/admin/load",), "POST", "Load models.", _load, LoadBody, admin=True),
+    ServerRoute(("/v1/llterm/admin/unload",), "POST", "Let a model go.", _unload, UnloadBody,
+                admin=True),
+    ServerRoute(("/add_model", "/v1/add_model"), "POST", "Load models, in gallama's words.",
+                _gallama_add, GallamaBody, admin=True),
+    ServerRoute(("/task_status/{id}", "/v1/task_status/{id}"), "GET", "How far that is.",
+                _gallama_task, admin=True),
+    ServerRoute(("/remove_model", "/v1/remove_model"), "POST", "Serve a model no more.",
+                _gallama_remove, GallamaName, admin=True),
 )  # fmt: skip

@@ -1,9 +1,8 @@
-"""The models that a server has, by the names that clients may use."""
+"""A model that a server has in hand: who draws with it, and who answers all else."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,7 +16,6 @@ from llterm.core.tool_probes import probed_tools
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
 from llterm.engine.prompt_heads import chat_traits, written_chat
-from llterm.errors import UsageError
 from llterm.serve.api_errors import ApiError
 from llterm.serve.model_frames import ModelState
 from llterm.serve.model_process import ModelProcess
@@ -34,8 +32,6 @@ class ServedModel:
     name: str
     generator: Generator
     backend: Backend
-    created: int = field(default_factory=lambda: int(time.time()))
-    """Seconds since 1970."""
     _tools: list[TemplateTools] = field(default_factory=list, init=False)
     """Empty until it is asked for."""
 
@@ -72,6 +68,11 @@ class ServedModel:
     def state(self) -> ModelState:
         """Whether it can be asked now."""
         return self.backend.state if isinstance(self.backend, ModelProcess) else "ok"
+
+    async def close(self) -> None:
+        """End what is drawn, and the model."""
+        await self.generator.close()
+        await self.backend.close()
 
     @property
     def chats(self) -> ChatTraits:
@@ -136,43 +137,7 @@ class ServedModel:
 
 def served_model(name: str, backend: Backend, limits: ServeLimits) -> ServedModel:
     """A model under this name: one of a file draws in its process, any other is asked token by
-    token. Its generator is to be closed before the backend."""
+    token."""
     if isinstance(backend, ModelProcess):
         return ServedModel(name, backend, backend)
     return ServedModel(name, BackendGenerator(backend, limits.parallel, limits.queue), backend)
-
-
-class ServedModels:
-    """All of them; the first is meant where a request names none."""
-
-    def __init__(self, models: Sequence[ServedModel], aliases: Mapping[str, str]) -> None:
-        """`aliases`: other names for a model's. Raises UsageError where one means nothing."""
-        self.models = tuple(models)
-        self._by_name = {model.name: model for model in reversed(self.models)}
-        self.aliases = dict(aliases)
-        for alias, name in aliases.items():
-            if name not in self._by_name:
-                raise UsageError(
-                    f"The alias {alias} is for no model",
-                    f"{name} is not served.",
-                    f"Served are {', '.join(self._by_name)}.",
-                )
-        self._by_name |= {alias: self._by_name[name] for alias, name in aliases.items()}
-
-    def get(self, name: str | None) -> ServedModel:
-        """The model of this name; the first without one. Raises ApiError (404)."""
-        if not name:
-            return self.models[0]
-        if name not in self._by_name:
-            raise ApiError(
-                404,
-                f"There is no model {name[:100]}",
-                f"This server has {', '.join(self._by_name)}.",
-                param="model",
-                code="model_not_found",
-            )
-        return self._by_name[name]
-
-    def names(self, model: ServedModel) -> list[str]:
-        """Its name, and its aliases."""
-        return [name for name, named in self._by_name.items() if named is model]

@@ -10,23 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from llterm.backends.llamacpp import thread_budget
-from llterm.backends.registry import find_model, open_model
+from llterm.backends.llamacpp.memory_estimate import machine_memory
+from llterm.backends.registry import find_model
 from llterm.backends.remote.api_keys import Secret
 from llterm.config import Config
+from llterm.config.model_settings import TypedModel
 from llterm.config.schema import ServeConfig
-from llterm.core.query import Backend
 from llterm.errors import UsageError
-from llterm.jobs.runner import Listener, absences, load_progress
+from llterm.jobs.runner import Listener
 from llterm.serve.application import Access, application, loading_application
 from llterm.serve.http_server import HttpServer, answering, listening, listening_file
-from llterm.serve.model_process import open_process, opening_of
+from llterm.serve.model_administration import ModelAdministration, OfferedNames
+from llterm.serve.model_opener import ModelOpener, ModelSource
+from llterm.serve.model_pool import ModelPool
+from llterm.serve.pooled_model import PooledModel
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
-from llterm.serve.served_models import ServedModel, ServedModels, served_model
 from llterm.serve.server_status import ServerStatus, StatusLooks
 from llterm.served_addresses import already_served, announced
 
@@ -41,9 +42,10 @@ class ServeRequest:
 
     config: Config
     """Its table `[serve]` counts."""
-    models: Sequence[tuple[str, Mapping[str, Any]]]
-    """What names each model, and settings of its own."""
+    models: Sequence[TypedModel]
+    """Those that are named, the same one several times for as many replicas."""
     keys: tuple[Secret, ...] = ()
+    admin_keys: tuple[Secret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class ServerStart:
     """What a person is told when requests are answered."""
 
     models: Sequence[str]
+    """All of them by name."""
+    on_use: Sequence[str]
+    """Those that are loaded when they are asked for."""
     aliases: Mapping[str, str]
     address: str
     """Empty for a socket file."""
@@ -77,15 +82,61 @@ def limits_of(serve: ServeConfig) -> ServeLimits:
     )
 
 
-def aliases_of(serve: ServeConfig) -> dict[str, str]:
+def aliases_of(request: ServeRequest) -> dict[str, str]:
     """Other names of models. Raises UsageError."""
     aliases: dict[str, str] = {}
-    for said in serve.aliases:
-        name, equals, model = said.partition("=")
-        if not (name and equals and model):
+
+    def add(alias: str, name: str) -> None:
+        if aliases.setdefault(alias, name) != name:
+            raise UsageError(f"The alias {alias} is for two models", "", "Give each another one.")
+
+    for said in request.config.serve.aliases:
+        alias, equals, name = said.partition("=")
+        if not (alias and equals and name):
             raise UsageError(f"{said} is no alias", "", "Write it as NAME=MODEL.")
-        aliases[name] = model
+        add(alias, name)
+    for typed in request.models:
+        for alias in typed.aliases:
+            add(alias, find_model(typed.name, request.config).name)
     return aliases
+
+
+def _folders(serve: ServeConfig) -> list[Path]:
+    """The folders whose models are served. Raises UsageError for one that there is not."""
+    folders = [Path(folder).expanduser() for folder in serve.model_folders]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder", "", "Name one that holds .gguf files.")
+    return folders
+
+
+def _models(
+    request: ServeRequest, offered: OfferedNames
+) -> tuple[list[PooledModel], list[PooledModel]]:
+    """All models that are served, and those of them that are loaded at the start. Raises
+    LltermError."""
+    models: dict[str, PooledModel] = {}
+    on_start: list[PooledModel] = []
+    for typed in request.models:
+        known = find_model(typed.name, request.config)
+        model = models.setdefault(known.name, PooledModel(known, []))
+        if model.known != known:
+            raise UsageError(
+                "Two models have one name", f"{known.name}.", "Name them in llterm.toml."
+            )
+        model.sources.append(ModelSource(known, typed.settings))
+        if not typed.on_use and model not in on_start:
+            on_start.append(model)
+    serve = request.config.serve
+    for known in (*(offered.configured() if serve.configured else ()), *offered.filed()):
+        models.setdefault(known.name, PooledModel(known, [ModelSource(known)]))
+    if not models:
+        raise UsageError(
+            "There is no model to serve",
+            "Neither llterm.toml nor a folder that was named has one.",
+            "Name one with -m.",
+        )
+    return list(models.values()), on_start
 
 
 async def run_server(
@@ -100,52 +151,47 @@ async def run_server(
     Raises LltermError: before a model is opened where the address cannot be had.
     """
     serve = request.config.serve
-    limits, aliases = limits_of(serve), aliases_of(serve)
+    limits, aliases = limits_of(serve), aliases_of(request)
     if serve.preset not in request.config.presets:
         presets = ", ".join(request.config.presets)
         raise UsageError(f"There is no preset {serve.preset}", "", f"Known are {presets}.")
-    known = [find_model(name, request.config) for name, _ in request.models]
-    names = [model.name for model in known]
-    if len(set(names)) < len(names):
-        raise UsageError("Two models have one name", ", ".join(names), "Name them in llterm.toml.")
+    if any(key.is_same(admin) for key in request.keys for admin in request.admin_keys):
+        raise UsageError("A key is both clients' and the operator's", "", "Take two keys.")
+    offered = OfferedNames(request.config, _folders(serve))
+    models, on_start = _models(request, offered)
     async with AsyncExitStack() as stack:
         if serve.socket is not None:
             at: socket.socket = stack.enter_context(listening_file(serve.socket))
         else:
             at = listening(serve.host, serve.port)
             stack.callback(at.close)
-        for each in known:
-            if note := already_served(each.name, each.path):
+        for model in on_start:
+            if note := already_served(model.name, model.known.path):
                 listener.warn(note)
-        models: list[ServedModel] = []
-        # The server itself takes the core that no decode does.
-        files_served = sum(each.path is not None for each in known)
-        cores = max((thread_budget.CORES - 1) // max(files_served, 1), 1)
+        opener = ModelOpener(request.config, limits, listener)
+        memory = machine_memory() if serve.models_memory is None else serve.models_memory << 20
+        pool = ModelPool(models, aliases, opener, memory)
+        stack.push_async_callback(pool.close)
         async with answering(loading_application(), at, limits):
-            for each, (typed, settings) in zip(known, request.models, strict=True):
-                name, progress = each.name, load_progress(listener, each.name)
-                backend: Backend
-                if each.path is not None:
-                    opening = opening_of(each, request.config, settings, limits, cores)
-                    backend = await open_process(opening, progress)
-                else:
-                    heard = absences(listener)
-                    backend = await open_model(typed, request.config, settings, progress, heard)
-                stack.push_async_callback(backend.close)
-                model = served_model(name, backend, limits)
-                stack.push_async_callback(model.generator.close)
-                models.append(model)
+            await pool.start(on_start)
         new_key = _new_key(request)
         keys = (*request.keys, *([Secret(new_key)] if new_key else []))
         rules = RequestRules(serve.preset, serve.seed, request.config.presets, limits)
-        state = ServerState(ServedModels(models, aliases), rules, metrics=serve.metrics)
+        administration = ModelAdministration(pool, offered)
+        state = ServerState(pool, rules, administration, metrics=serve.metrics)
         bound = serve.host if serve.socket is None else None
-        access = Access(bound, serve.allow_hosts, serve.allow_origins, keys)
+        access = Access(bound, serve.allow_hosts, serve.allow_origins, keys, request.admin_keys)
         start = ServerStart(
-            names, aliases, _address(serve, at), serve.socket, new_key, keyed=bool(keys)
+            [model.name for model in models],
+            [model.name for model in models if model not in on_start],
+            aliases,
+            _address(serve, at),
+            serve.socket,
+            new_key,
+            keyed=bool(keys),
         )
         app = application(state, access)
-        files = [each.path for each in known if each.path is not None]
+        files = [model.known.path for model in models if model.known.path is not None]
         stack.enter_context(announced(start.address or f"socket {serve.socket}", files))
         if show is not None:
             watching = asyncio.create_task(_watch(StatusLooks(state), show))

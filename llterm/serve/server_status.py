@@ -40,7 +40,7 @@ class StatusLooks:
     def look(self, now: float) -> ServerStatus:
         """How it is doing. `now`: seconds on the caller's clock, more than at the last look."""
         counts = self._state.counts
-        generators = [model.generator for model in self._state.models.models]
+        generators = [model.generator for model in self._state.models.loaded]
         drawn = counts.drawn_so_far
         since, before = self._drawn[0] if self._drawn else (now, drawn)
         self._drawn.append((now, drawn))

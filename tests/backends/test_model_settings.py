@@ -168,8 +168,9 @@ def test_every_setting_of_a_run_is_taken_from_the_file_and_with_the_models_name(
         "fable,context=512,cache_size=4096,threads=1,kv_type=q8_0,flash_attention=on,"
         "gpu_layers=auto,gpus=22;22;10;0,split_mode=row,main_gpu=1,kernels=fast"
     )
-    name, settings = model_of(typed)
-    assert name == "fable"
+    model = model_of(f"{typed},alias=a,load=use,alias=b")
+    settings = model.settings
+    assert (model.name, model.aliases, model.on_use) == ("fable", ("a", "b"), True)
     assert {*settings} == {*FOR_A_RUN}
     assert settings["gpus"] == (22.0, 22.0, 10.0, 0.0)
     config = Config(models={"fable": ModelConfig(**settings)})
@@ -182,7 +183,8 @@ def test_every_setting_of_a_run_is_taken_from_the_file_and_with_the_models_name(
 @pytest.mark.parametrize(
     "typed",
     ["m,gpus=1;two", "m,gpus=-1", "m,gpu_layers=all", "m,kv_type=q3_0", "m,split_mode=half",
-     "m,flash_attention=yes", "m,cache_size=1", "m,main_gpu=-1", "m,draught=small"],
+     "m,flash_attention=yes", "m,cache_size=1", "m,main_gpu=-1", "m,draught=small", "m,alias=",
+     "m,load=later"],
 )  # fmt: skip
 def test_a_wrong_value_is_named(typed: str) -> None:
     with pytest.raises(LltermError) as raised:

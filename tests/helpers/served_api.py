@@ -12,15 +12,21 @@ from typing import Any
 import httpx2
 
 from llterm.backends.llamacpp import LlamaBackend
+from llterm.backends.registry import KnownModel
 from llterm.backends.scripted import ScriptedBackend
+from llterm.config import Config, ModelConfig
 from llterm.core.query import Backend
 from llterm.engine.scheduler import open_scheduler
 from llterm.serve.application import Access, application
 from llterm.serve.http_server import HttpServer, listening
+from llterm.serve.model_administration import ModelAdministration, OfferedNames
+from llterm.serve.model_opener import ModelOpener
+from llterm.serve.model_pool import ModelPool
+from llterm.serve.pooled_model import PooledModel, Replica
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
-from llterm.serve.served_models import ServedModel, ServedModels, served_model
+from llterm.serve.served_models import ServedModel, served_model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +105,23 @@ async def served(
     limits = limits or ServeLimits(drain_seconds=0)
     opened: Sequence[Backend] = backends or [ScriptedBackend()]
     models = [await _served(each, limits) for each in opened]
-    rules = RequestRules(seed=seed, limits=limits)
-    state = ServerState(ServedModels(models, aliases or {}), rules, metrics=metrics)
+    config = Config()
+    pool = ModelPool(
+        [
+            PooledModel(
+                KnownModel(model.name, "scripted", None, ModelConfig()), [], [Replica(model)]
+            )
+            for model in models
+        ],
+        aliases or {},
+        ModelOpener(config, limits),
+    )
+    state = ServerState(
+        pool,
+        RequestRules(seed=seed, limits=limits),
+        ModelAdministration(pool, OfferedNames(config)),
+        metrics=metrics,
+    )
     listener = listening("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     ready = asyncio.Event()

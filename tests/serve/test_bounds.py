@@ -258,7 +258,7 @@ async def test_templates_of_clients_are_refused_by_name(fable: ServedApi) -> Non
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_text_that_cannot_fit_is_refused_before_it_is_cut(fable: ServedApi) -> None:
-    model = fable.state.models.get(None)
+    model = fable.state.models.loaded[0]
     vocabulary = model.vocabulary
     longest = max(len(vocabulary.token(id).data) for id in range(vocabulary.size))
     for route, field in (("/v1/completions", "prompt"), ("/completion", "prompt"),

@@ -59,7 +59,7 @@ async def test_a_crash_ends_streams_with_an_error_and_the_next_request_is_answer
             assert error["code"] == "model_unavailable"
             assert "SIGABRT" in error["message"]
         health = await api.client.get("/health")
-        assert (health.status_code, health.json()) == (503, {"status": "loading"})
+        assert (health.status_code, health.json()) == (503, {"status": "loading", "loading": 1})
         answer = await api.ask(PATH, prompt="Once upon a time", max_tokens=3)
         assert answer["usage"]["completion_tokens"] == 3
         assert (await api.client.get("/health")).json() == {"status": "ok"}

@@ -222,7 +222,7 @@ async def test_a_real_model_draws_one_token_more_at_most_for_a_client_that_left(
     stream: bool, bundled: LlamaBackend
 ) -> None:
     async with served(bundled) as api:
-        scheduler = api.state.models.get(None).generator
+        scheduler = api.state.models.loaded[0].generator
         assert isinstance(scheduler, Scheduler)
         body = {"prompt": "The old", "max_tokens": 1000, "ignore_eos": True, "stream": stream}
         reading = asyncio.create_task(api.client.post(PATH, json=body))

@@ -106,7 +106,11 @@ async def test_choices_call_apart_and_their_ids_differ(api: ServedApi) -> None:
 
 
 async def test_a_call_after_text_is_held_to_its_schema_once_it_begins(api: ServedApi) -> None:
-    (begin,) = api.state.models.get("counted").special.named_in(f"{SPECIAL}<|uses|>{SPECIAL_END}")
+    (begin,) = (
+        api.state.models.get("counted")
+        .replicas[0]
+        .model.special.named_in(f"{SPECIAL}<|uses|>{SPECIAL_END}")
+    )
     called = 0
     for seed in range(4):
         told = await reply(

@@ -66,9 +66,14 @@ def available() -> int:
     except (OSError, ValueError, StopIteration):
         pass
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return machine_memory()
     except (ValueError, OSError):
         return 0
+
+
+def machine_memory() -> int:
+    """Bytes that this machine has. Raises ValueError, OSError where the system does not say."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def fit(bytes_needed: int, free: int | None = None) -> Fit:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from llterm.backends.llamacpp.loader import SEQUENCES
+from llterm.backends.llamacpp.memory_estimate import machine_memory
 from llterm.errors import UsageError
 
 LEAST = 512
@@ -19,7 +18,26 @@ _SHARE = 4
 
 def default_cache_memory() -> int:
     """Bytes that slots may take in all where nobody says: a quarter of the machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE
+    return machine_memory() // _SHARE
+
+
+def slot_room(
+    cell: float,
+    slots: int,
+    trained: int,
+    *,
+    context: int | None = None,
+    memory: int | None = None,
+    cells: int | None = None,
+) -> int:
+    """Most tokens of each slot: `context`, or as many as fit into `memory` bytes, which is the
+    default where it is None, or into so many `cells` in all. Raises UsageError as `slot_context`.
+    """
+    if cells is not None:
+        return shared_context(cells, slots, context or trained)
+    memory = default_cache_memory() if memory is None else memory
+    fitting = slot_context(cell, slots, memory, trained)
+    return context or fitting
 
 
 def slot_context(cell: float, slots: int, memory: int, trained: int) -> int:

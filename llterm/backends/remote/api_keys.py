@@ -53,8 +53,9 @@ class Secret:
         request.headers["Authorization"] = f"Bearer {self._value}"
         return request
 
-    def is_same(self, given: str) -> bool:
+    def is_same(self, given: str | Secret) -> bool:
         """Whether this is the key, in a time that does not depend on how much of it is right."""
+        given = given._value if isinstance(given, Secret) else given
         return hmac.compare_digest(given.encode("utf-8", "replace"), self._value.encode())
 
     def hide(self, text: str) -> str:
