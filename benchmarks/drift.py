@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 
 from benchmarks.rows import Row
-from benchmarks.weaving import begin, run
+from benchmarks.weaving import begin, read_again, run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail
@@ -68,7 +68,8 @@ async def _used(model: Path) -> list[tuple[str, dict[Tail, float]]]:
 async def _suggestions(backend: LlamaBackend, story: str) -> list[Suggestion]:
     weave = begin(backend, story, RULES)
     await run(weave, backend)
-    return list(weave.view().suggestions)
+    woven, _ = await read_again(weave, backend)
+    return list(woven.view().suggestions)
 
 
 def _logprobs(suggestions: list[Suggestion]) -> dict[Tail, float]:

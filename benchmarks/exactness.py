@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +32,11 @@ from benchmarks.layouts import (
     trunk_and,
 )
 from benchmarks.rows import Row
-from benchmarks.weaving import begin, run
+from benchmarks.weaving import begin, read_again, run
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
-from llterm.core.suggestion_tree import Suggestion
 from llterm.core.tokens import Tail
 from llterm.core.weave_settings import WeaveSettings
+from llterm.core.weave_state import Weave
 from llterm.session.stories import STORIES
 
 PROMPTS = [
@@ -62,7 +64,7 @@ async def _measure(model: Path) -> list[Row]:
     try:
         texts = [*PROMPTS[:3], LONG]
         stories = [_tokens(backend, text) for text in texts]
-        return [*_layouts(model, stories), *await _suggested(model, backend)]
+        return [*await _suggested(model, backend), *_layouts(model, stories)]
     finally:
         await backend.close()
 
@@ -138,26 +140,49 @@ def _best(values: Joint) -> set[Tail]:
 
 
 async def _suggested(model: Path, backend: LlamaBackend) -> list[Row]:
-    same = ordered = 0
-    apart: list[float] = []
+    searched, read = _Compared(), _Compared()
     with closing(Context(model, 2048, unified=True, double=True)) as context:
         for text in PROMPTS:
             for rules in SETTINGS:
                 search = begin(backend, text, rules)
-                await run(search, backend)
-                mine = list(search.view().suggestions)
+                begun = time.process_time()
+                cost = await run(search, backend)
+                took = time.process_time() - begun
+                woven, again = await read_again(search, backend)
+                whole = time.process_time() - begun
                 plain = _brute(context, backend, _tokens(backend, text), rules)
-                same += {one.tail for one in mine} == set(plain)
-                ordered += [one.tail for one in mine] == list(plain)
-                apart += _apart(mine, plain)
-    count = len(PROMPTS) * len(SETTINGS)
-    note = f"worst {max(apart):.2g}; the same set in {same} of {count}, the same order in {ordered}"
+                searched.compare(search, plain, cost.tokens, took)
+                read.compare(woven, plain, cost.tokens + again.tokens, whole)
     name = f"{model.name}: suggest against brute force, ln P off by"
-    return [Row(name, float(np.mean(apart)), "nats", note=note)]
+    return [searched.row(f"{name}, as searched", searched), read.row(name, searched)]
 
 
-def _apart(mine: Sequence[Suggestion], plain: Joint) -> list[float]:
-    return [abs(one.logprob - plain[one.tail]) for one in mine if one.tail in plain]
+@dataclass
+class _Compared:
+    """Suggestions beside those of brute force, and what they took."""
+
+    same: int = 0
+    ordered: int = 0
+    apart: list[float] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def compare(self, weave: Weave, plain: Joint, tokens: int, seconds: float) -> None:
+        mine = weave.view().suggestions
+        self.same += {one.tail for one in mine} == set(plain)
+        self.ordered += [one.tail for one in mine] == list(plain)
+        self.apart += [abs(one.logprob - plain[one.tail]) for one in mine if one.tail in plain]
+        self.tokens += tokens
+        self.seconds += seconds
+
+    def row(self, name: str, usual: _Compared) -> Row:
+        count = len(PROMPTS) * len(SETTINGS)
+        note = (
+            f"worst {max(self.apart):.2g}; the same set in {self.same} of {count}, the same order "
+            f"in {self.ordered}; {self.tokens} tokens, CPU {self.seconds:.2f} s, "
+            f"{self.seconds / usual.seconds:.2f} ×"
+        )
+        return Row(name, float(np.mean(self.apart)), "nats", note=note)
 
 
 def _brute(context: Context, backend: LlamaBackend, story: Tail, rules: WeaveSettings) -> Joint:

@@ -6,6 +6,7 @@ from llterm.core.query import Cost, Source
 from llterm.core.tokens import Anchor
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
+from llterm.engine.canonical_pass import CanonicalPass
 from llterm.engine.weave import drive
 
 
@@ -17,8 +18,16 @@ def begin(source: Source, story: str, rules: WeaveSettings) -> Weave:
     return Weave(vocabulary, Anchor(vocabulary.prefix + tokens), rules, before=story[-64:])
 
 
+async def read_again(weave: Weave, source: Source) -> tuple[Weave, Cost]:
+    """What a weave is after its canonical pass, and what that cost."""
+    canonical, total = CanonicalPass(weave, source), Cost()
+    async for cost in canonical.run():
+        total += cost
+    return canonical.weave, total
+
+
 async def run(weave: Weave, source: Source) -> Cost:
-    """Weave to the end."""
+    """Search to the end."""
     total = Cost()
     async for cost in drive(weave, source):
         total += cost

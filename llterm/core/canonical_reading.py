@@ -10,6 +10,7 @@ nothing is left that counts and was not read. Pure: it asks, it is told.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from llterm.core.beams import Beam
@@ -24,21 +25,22 @@ class CanonicalReading:
 
     def __init__(self, weave: Weave) -> None:
         self._woven = weave
-        self._before = {beam.tail: beam for beam in weave.contenders}
+        self._first = weave.contenders
         self._asked = set(weave.canonical)
         self._read: dict[Tail, Distribution] = {}
-        self._step = self._path = 0.0
-        """How far steps and whole paths were off at worst, of those that were read."""
         self._further = weave.done
         """Whether more may be looked at than was woven: a search that was ended early stays so."""
 
     def wants(self) -> list[Query]:
         """What to ask next, all of it; nothing where all that counts was read. What was asked for
         and not learned stays as it was."""
-        weave = self._doubted()
-        unread = self._unread(weave)
-        if not unread and self._grows_doubt(weave):
-            unread = self._unread(self._doubted())
+        step, path = self._off()
+        weave = self._woven.read_again(self._read, step=step, path=path)
+        unread: dict[Tail, Query] = {}
+        for beam in weave.contenders:
+            for place in _evaluated(beam):
+                if self._counts(place.tail) and place.tail not in unread:
+                    unread[place.tail] = weave.question(place)
         self._asked.update(unread)
         return list(unread.values())
 
@@ -51,35 +53,30 @@ class CanonicalReading:
         if all(path[size] in ids for path in grown):
             self._read[tail] = fact.distribution
 
-    @property
-    def weave(self) -> Weave:
+    def reread(self) -> Weave:
         """The weave with what was read in place of what was known."""
         return self._woven.read_again(self._read)
-
-    def _doubted(self) -> Weave:
-        return self._woven.read_again(self._read, step=self._step, path=self._path)
-
-    def _unread(self, weave: Weave) -> dict[Tail, Query]:
-        """What to ask about the contenders, the most probable one first."""
-        unread: dict[Tail, Query] = {}
-        for beam in weave.contenders:
-            for place in _evaluated(beam):
-                if self._counts(place.tail) and place.tail not in unread:
-                    unread[place.tail] = weave.question(place)
-        return unread
 
     def _counts(self, tail: Tail) -> bool:
         return tail not in self._asked and (self._further or tail in self._woven.facts)
 
-    def _grows_doubt(self, weave: Weave) -> bool:
-        """Whether what was read was farther off than anything before."""
-        step, path = self._step, self._path
-        for beam in weave.contenders:
-            woven = self._before.get(beam.tail)
-            if woven is not None:
-                self._step = max(self._step, _apart(woven, beam))
-                self._path = max(self._path, abs(woven.logprob - beam.logprob))
-        return (self._step, self._path) != (step, path)
+    def _off(self) -> tuple[float, float]:
+        """How far steps and whole paths were off at worst, of those that were read first."""
+        worst_step = worst_path = 0.0
+        for beam in self._first:
+            errors = [self._error(child) for child in (beam, *beam.ancestors)]
+            worst_step = max(worst_step, *map(abs, errors))
+            worst_path = max(worst_path, abs(sum(errors)))
+        return worst_step, worst_path
+
+    def _error(self, beam: Beam) -> float:
+        """How far a beam's last step is off, in nats; 0 where that was not read."""
+        read = self._read.get(beam.parent.tail) if beam.parent is not None else None
+        if read is None or beam.step is None or read.permitted <= 0:
+            return 0.0
+        listed = read.logprobs[read.ids == beam.step.id].tolist()
+        # Under a mask a step's logprob is given what that allows.
+        return beam.step.logprob - min(listed[0] - math.log(read.permitted), 0.0) if listed else 0.0
 
 
 def _evaluated(beam: Beam) -> Iterator[Beam]:
@@ -87,9 +84,3 @@ def _evaluated(beam: Beam) -> Iterator[Beam]:
     if beam.finish == "open":
         yield beam
     yield from beam.ancestors
-
-
-def _apart(woven: Beam, read: Beam) -> float:
-    """The most that a token's logprob in one differs from that in the other, in nats."""
-    steps = zip(woven.steps, read.steps, strict=True)
-    return max((abs(one.logprob - other.logprob) for one, other in steps), default=0.0)

@@ -96,6 +96,8 @@ class Cost:
     decodes: int = 0
     """Calls of `llama_decode`; a batch's call is booked on one of its facts."""
     requests: int = 0
+    again: int = 0
+    """Those of the tokens that were evaluated once more, for canonical figures."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -103,6 +105,7 @@ class Cost:
             self.prompt_tokens + other.prompt_tokens,
             self.decodes + other.decodes,
             self.requests + other.requests,
+            self.again + other.again,
         )
 
     def __sub__(self, other: Cost) -> Cost:
@@ -111,6 +114,7 @@ class Cost:
             self.prompt_tokens - other.prompt_tokens,
             self.decodes - other.decodes,
             self.requests - other.requests,
+            self.again - other.again,
         )
 
 
@@ -304,9 +308,9 @@ class AnswersInOrder(Protocol):
     """A source that can give canonical figures: those of each path by itself."""
 
     def ask_in_order(self, queries: Sequence[Query]) -> AsyncGenerator[Fact | Failed]:
-        """As `ask`, with one anchor for all: each path is evaluated alone behind the story, in
-        cells that follow it in order. What was asked after the story goes. Closing the generator
-        cancels."""
+        """As `ask`, with one anchor for all: each path is evaluated alone behind the story, where
+        what else is there shows in the figures (`Capabilities.anchored`). What was asked after the
+        story goes then. Closing the generator cancels."""
 
 
 @runtime_checkable

@@ -233,6 +233,7 @@ class Weave:
             constraint=self.constraint, bans=self.bans, carried=self.carried, canonical=canonical,
             doubt=Doubt(canonical, step, path) if step > 0 else None,
         )  # fmt: skip
+        weave._asked, weave._allowance = self._asked, self._allowance
         while weave._widen():
             pass
         return weave

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
@@ -17,6 +17,7 @@ from llterm.core.query import Capabilities, Cost, Failed, Query, Source, TriesRo
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.weave_state import Weave
+from llterm.engine.canonical_pass import CanonicalPass
 from llterm.errors import CapabilityMissing, LltermError
 
 ROOM = 64
@@ -81,11 +82,12 @@ def make_weave(
     facts: Mapping[Tail, Distribution] | None = None,
     grown: Iterable[tuple[Tail, int]] = (),
     carried: bool = False,
+    canonical: Collection[Tail] = (),
 ) -> Weave:
     """A weave that begins where the prompt ends; nothing is searched yet.
 
     `rules` are those of `rules_for`; a prompt that leaves a word to finish needs a `healer`. What
-    is known already are `facts` and `grown`, as in `Weave`, `carried` too.
+    is known already are `facts` and `grown`, as in `Weave`, `carried` and `canonical` too.
     """
     return Weave(
         source.vocabulary,
@@ -99,6 +101,7 @@ def make_weave(
         constraint=constraint,
         bans=bans,
         carried=carried,
+        canonical=canonical,
     )
 
 
@@ -119,9 +122,11 @@ async def weave(
     facts: Mapping[Tail, Distribution] | None = None,
     grown: Iterable[tuple[Tail, int]] = (),
     carried: bool = False,
+    canonical: Collection[Tail] = (),
     spent: Callable[[Cost], None] = lambda _: None,
 ) -> Weave:
-    """Search for the most probable suggestions after a prompt, until there is nothing to search.
+    """Search for the most probable suggestions after a prompt, until there is nothing to search,
+    and give them their canonical figures.
 
     Parameters as in `make_weave`; `spent` hears of every cost. Raises LltermError.
     """
@@ -136,11 +141,15 @@ async def weave(
         facts=facts,
         grown=grown,
         carried=carried,
+        canonical=canonical,
     )
     search = to_drive(search, source)
     async for cost in drive(search, source):
         spent(cost)
-    return search
+    again = CanonicalPass(search, source)
+    async for cost in again.run():
+        spent(cost)
+    return again.weave
 
 
 async def drive(weave: Weave, source: Source) -> AsyncIterator[Cost]:

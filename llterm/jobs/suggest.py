@@ -100,6 +100,7 @@ async def _suggest(
         facts=saved.facts if saved else None,
         grown=saved.grown if saved else (),
         carried=saved is not None and saved.carried,
+        canonical=saved.canonical if saved else (),
         spent=spent,
     )
     return SuggestResult(

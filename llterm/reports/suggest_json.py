@@ -46,6 +46,7 @@ def as_json(result: SuggestResult) -> str:
         "tree": list(map(_branch, view.branches)),
         "stats": {
             **cost_fields(result.cost, result.seconds, prompt=True),
+            "tokens_evaluated_again": result.cost.again,
             "coverage": [number_value(share) for share in view.coverage],
             "settled": view.settled,
             "bound": number_value(view.bound),

@@ -56,7 +56,8 @@ def as_dot(result: SuggestResult) -> str:
 def summary(result: SuggestResult) -> str:
     """What was done, in one line."""
     cost, view = result.cost, result.view
-    effort = f"{count_of(cost.tokens, 'token')} evaluated in "
+    again = f", {cost.again:,} of them once more," if cost.again else ""
+    effort = f"{count_of(cost.tokens, 'token')} evaluated{again} in "
     effort += f"{count_of(cost.decodes, 'decode')}, "
     effort += f"{result.seconds:.2f} s" + counted_words(result.counted)
     notes = "".join(f"\n{line}" for line in _notes(result))

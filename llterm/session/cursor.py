@@ -16,6 +16,7 @@ from llterm.core.scored_text import TokenReading
 from llterm.core.server_news import ServerNews
 from llterm.core.suggestion_tree import View
 from llterm.core.tokens import Tail
+from llterm.engine.canonical_pass import CanonicalPass
 from llterm.engine.weave import drive, rules_for, to_drive
 from llterm.errors import LltermError, UsageError
 from llterm.session.background_task import BackgroundTask, Reason
@@ -42,7 +43,8 @@ class Cursor:
         self.banned_shown = False
         """Whether the view has what bans and the constraint take, as rows that say so."""
         self._drawing = drawing
-        self._search = BackgroundTask("The weave failed", self._ended)
+        self._search = BackgroundTask("The weave failed", self._searched_through)
+        self._reading = BackgroundTask("Canonical figures could not be read", self._read)
         self._recalling = BackgroundTask("Kept samples could not be brought back")
         self._searched: PlacedWeave | None = None
         self._last: PlacedWeave | None = None
@@ -220,6 +222,7 @@ class Cursor:
     def search(self, begun: PlacedWeave | WeaveBeginning, source: Source) -> None:
         """Drive a weave, or what one is to begin with, until it is done, fails or is stopped.
         Returns at once."""
+        self._reading.stop()
         self._searched = begun if isinstance(begun, PlacedWeave) else None
         self._started = time.monotonic()
         self._search.start(lambda: self._drive(begun, source))
@@ -227,6 +230,7 @@ class Cursor:
 
     def stop(self) -> None:
         """End the search; what it found stays. The caller is free at once."""
+        self._reading.stop()
         placed = self._searched
         if self._search.stop():
             if placed is not None:
@@ -235,8 +239,10 @@ class Cursor:
             self._ended("")
 
     async def wait(self) -> None:
-        """Until nothing is being woven. Raises what the weave failed with."""
+        """Until nothing is being woven, and figures are canonical. Raises what the weave failed
+        with."""
         await self._search.wait()
+        await self._reading.wait()
         if self.status.state == "failed" and self.status.error is not None:
             raise self.status.error
 
@@ -324,6 +330,28 @@ class Cursor:
             placed.cost += cost
             self.changed()
         return ""
+
+    def _searched_through(self, reason: Reason) -> None:
+        """The search has ended by itself: what counts is read once more, in the background."""
+        placed, source = self._searched, self.source
+        self._ended(reason)
+        if placed is not None and source is not None and not reason:
+            self._reading.start(lambda: self._read_again(placed, source))
+
+    async def _read_again(self, placed: PlacedWeave, source: Source) -> Reason:
+        woven = placed.weave
+        canonical = CanonicalPass(woven, source)
+        async for cost in canonical.run():
+            placed.cost += cost
+        if placed.weave is woven and canonical.weave is not woven:
+            placed.weave = canonical.weave
+            self.changed()
+            self.suggestions.keep(source)
+        return ""
+
+    def _read(self, reason: Reason) -> None:
+        if isinstance(reason, LltermError):
+            self.say(Status("failed", error=reason))
 
     def _ended(self, reason: Reason) -> None:
         """The search is over."""

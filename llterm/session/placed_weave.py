@@ -182,6 +182,7 @@ class PlacedWeave:
             seconds=seconds,
             tokens=self.cost.tokens,
             prompt_tokens=self.cost.prompt_tokens,
+            again=self.cost.again,
             decodes=self.cost.decodes,
             requests=self.cost.requests,
             sight=None if stale else self.prompt.sight,

@@ -121,6 +121,7 @@ class Session(Cursor):
         self.stop()
         self._end_news()
         await self._search.close()
+        await self._reading.close()
         await self._recalling.close()
         self.suggestions.keep(self.source)
         self.document.close()

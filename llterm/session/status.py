@@ -62,6 +62,8 @@ class Figures:
     tokens: int = 0
     """Tokens evaluated, the story's included."""
     prompt_tokens: int = 0
+    again: int = 0
+    """Tokens evaluated once more, for canonical figures."""
     decodes: int = 0
     requests: int = 0
     sight: SeenStory | None = None
@@ -72,4 +74,5 @@ class Figures:
 
     @property
     def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds if self.seconds > 0 else 0.0
+        """Of the search."""
+        return (self.tokens - self.again) / self.seconds if self.seconds > 0 else 0.0

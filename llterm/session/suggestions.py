@@ -394,6 +394,7 @@ class WeaveCache:
             facts=saved.facts if saved else None,
             grown=saved.grown if saved else (),
             carried=saved is not None and saved.carried,
+            canonical=saved.canonical if saved else (),
             constraint=self._ready(constraint, source) if constraint is not None else None,
             bans=beginning.bans,
         )

@@ -49,6 +49,8 @@ class SavedWeave:
     """Its tokens, where a vocabulary may have to be told them again."""
     carried: bool = False
     """As `Weave.carried`."""
+    canonical: Sequence[Tail] = ()
+    """As `Weave.canonical`."""
 
     def prompt(self, draft: PromptDraft, vocabulary: Vocabulary) -> Prompt | None:
         """The prompt in the tokens of then, where it is the same one now; None where it is not.
@@ -99,6 +101,7 @@ def pack(weave: Weave, source: Source, cost: Cost, seconds: float) -> bytes:
         header=np.frombuffer(json_text(header, bytes_kept=True).encode(), dtype=np.uint8),
         tail_sizes=np.array([len(tail) for tail in facts], dtype=np.int32),
         tails=np.array([id for tail in facts for id in tail], dtype=np.int32),
+        canonical=np.array([tail in weave.canonical for tail in facts]),
         **arrays_of(list(facts.values())),
     )
     return out.getvalue()
@@ -116,6 +119,8 @@ def unpack(blob: bytes) -> SavedWeave | None:
             tails = np.split(arrays["tails"], np.cumsum(arrays["tail_sizes"])[:-1])
             found = distributions(arrays)
             facts = {tuple(tail.tolist()): one for tail, one in zip(tails, found, strict=True)}
+            read = arrays["canonical"].tolist() if "canonical" in arrays else [False] * len(facts)
+            canonical = tuple(tail for tail, is_read in zip(facts, read, strict=True) if is_read)
         return SavedWeave(
             tokens=tuple(header["tokens"]),
             residue=bytes.fromhex(header["residue"]),
@@ -128,6 +133,7 @@ def unpack(blob: bytes) -> SavedWeave | None:
             seconds=header["seconds"],
             names=read_names(header.get("names", ())),
             carried=bool(header.get("carried", False)),
+            canonical=canonical,
         )
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, OSError, EOFError) as broken:
         log.warning("a kept weave could not be read: %s", broken)

@@ -18,6 +18,7 @@ from llterm.core.distribution import Logprobs
 from llterm.core.query import Fact, Query
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
+from tests.helpers.bundled_model import quantized
 from tests.helpers.plain_decoder import counted
 from tests.helpers.polling import until
 
@@ -82,6 +83,26 @@ def scores(
     return asked
 
 
+def in_order(text: bytes, size: int = 200, count: int = 60) -> Question:
+    """Paths that begin alike, and their beginnings, each alone behind the story."""
+
+    async def asked(backend: LlamaBackend) -> Figures:
+        anchor = Anchor(tokens_of(backend, text, size))
+        tails = [path[:n] for path in paths(count) for n in range(len(path) + 1)]
+        queries = [Query(TokenPath(anchor, tail), keep=5) for tail in dict.fromkeys(tails)]
+        logprobs: dict[Tail, Logprobs] = {}
+        async for answer in backend.ask_in_order(queries):
+            assert isinstance(answer, Fact)
+            logprobs[answer.path.tail] = answer.distribution.logprobs
+        return np.concatenate([logprobs[query.path.tail] for query in queries])
+
+    return asked
+
+
+def paths(count: int) -> list[Tail]:
+    return [(n % 5 + 3, n % 7 + 50, n + 20, 9, n % 3 + 4) for n in range(count)]
+
+
 def check_same(figures: Figures, expected: Figures, name: str) -> None:
     """To the last bit where that is kept; otherwise as near as in any company."""
     if name in EXACT:
@@ -120,6 +141,65 @@ async def test_answers_are_those_of_a_question_alone_and_nothing_is_evaluated_tw
         assert backend.spent.tokens <= sum(tokens for _, tokens in lone)
     finally:
         await backend.close()
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_paths_in_order_have_their_figures_in_any_company(path: Path, name: str) -> None:
+    questions = [in_order(FIRST), facts(FIRST, 200, 30), in_order(SECOND), scores(SECOND, 300)]
+    lone = [await alone(path, question) for question in questions]
+    backend = await opened(path)
+    try:
+        together = await asyncio.gather(*(question(backend) for question in questions))
+        for figures, (expected, _) in zip(together, lone, strict=True):
+            check_same(figures, expected, name)
+        assert backend.spent.tokens <= sum(tokens for _, tokens in lone)
+    finally:
+        await backend.close()
+
+
+async def test_what_paths_in_order_begin_with_is_evaluated_once() -> None:
+    backend = await opened(MODELS / "fable-q8_0.gguf")
+    try:
+        with counted() as seen:
+            await in_order(FIRST)(backend)
+        inner = {path[:n] for path in paths(60) for n in range(1, 6)}
+        # Each path is a part of a decode; a part of one row has a double.
+        assert seen.tokens <= 200 + len(inner) + len(set(paths(60)))
+    finally:
+        await backend.close()
+
+
+async def test_figures_in_order_are_those_of_a_path_alone_in_a_new_context(
+    tmp_path: Path,
+) -> None:
+    """Token by token, each asked for by itself; to the last bit, whatever stood there before."""
+    model = quantized(tmp_path, "q4_K_M")
+    backend = await opened(model)
+    try:
+        anchor = Anchor(tokens_of(backend, FIRST, 150))
+        await facts(FIRST, 150)(backend)
+        chosen = paths(3)
+        tails = dict.fromkeys(path[:n] for path in chosen for n in range(len(path) + 1))
+        read: dict[Tail, Logprobs] = {}
+        async for answer in backend.ask_in_order(
+            [Query(TokenPath(anchor, tail), keep=5) for tail in tails]
+        ):
+            assert isinstance(answer, Fact)
+            read[answer.path.tail] = answer.distribution.logprobs
+    finally:
+        await backend.close()
+    for path in chosen:
+        fresh = await opened(model)
+        try:
+            own = Anchor(anchor.tokens)
+            for n in range(len(path) + 1):
+                (fact,) = [
+                    answer async for answer in fresh.ask([Query(TokenPath(own, path[:n]), keep=5)])
+                ]
+                assert isinstance(fact, Fact)
+                assert fact.distribution.logprobs.tobytes() == read[path[:n]].tobytes()
+        finally:
+            await fresh.close()
 
 
 async def test_two_stories_on_one_model_take_turns_without_evaluating_them_anew() -> None:

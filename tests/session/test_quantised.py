@@ -9,14 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.prompt import Prompt
+from llterm.core.query import Fact, Query
 from llterm.core.suggestion_tree import Suggestion
-from llterm.core.tokens import Tail
+from llterm.core.tokens import Anchor, Tail
+from llterm.core.tokens import Path as TokenPath
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.weave import rules_for, weave
@@ -24,6 +27,7 @@ from llterm.session.document import Document
 from llterm.session.session import Session
 from llterm.session.stories import STORIES
 from tests.helpers.bundled_model import quantized
+from tests.helpers.polling import until
 
 RULES = WeaveSettings(depth=5, cutoff=0.08, split_limit=3, beams=8, auto_stop=False)
 OTHER_RULES = WeaveSettings(depth=7, cutoff=0.05, split_limit=4, beams=20)
@@ -92,6 +96,56 @@ async def step(session: Session, backend: LlamaBackend, chance: random.Random) -
             session.weave()
             session.stop()
             session.edit(length, length, " and")
+
+
+async def test_every_figure_on_show_is_that_of_its_path_alone(path: Path) -> None:
+    """In a new context, token by token; however many paths stood side by side in the search."""
+    session = Session(Document.scratch(STORY.encode(), replace(OTHER_RULES, heal=False)))
+    async with opened(path) as backend:
+        session.attach(backend)
+        shown = await woven(session)
+        tokens = story_tokens(session)
+        assert 0 < session.figures.again < session.figures.tokens
+    async with opened(path) as backend:
+        for suggestion in shown[::6]:
+            anchor = Anchor(tokens)
+            for size, step in enumerate(suggestion.steps):
+                asked = [Query(TokenPath(anchor, suggestion.tail[:size]))]
+                async for answer in backend.ask(asked):
+                    assert isinstance(answer, Fact)
+                    distribution = answer.distribution
+                    assert step.logprob in distribution.logprobs[distribution.ids == step.id]
+
+
+async def test_a_stop_leaves_what_the_search_found_and_a_weave_goes_on(path: Path) -> None:
+    session = Session(Document.scratch(STORY.encode(), RULES))
+    async with opened(path) as backend:
+        session.attach(backend)
+        session.weave()
+        await until(lambda: not session.weaving)
+        assert session.view is not None
+        assert session.view.done
+        first = session.view
+        session.stop()
+        assert session.view.suggestions == first.suggestions
+        last = await woven(session)
+        prompt = session.shown.prompt if session.shown is not None else None
+    assert prompt is not None
+    assert last == await fresh(path, prompt, RULES)
+
+
+async def test_what_was_read_again_is_kept_in_the_loom(path: Path, tmp_path: Path) -> None:
+    session = Session(Document.create(tmp_path / "a.loom", STORY.encode(), RULES))
+    async with opened(path) as backend:
+        session.attach(backend)
+        first = await woven(session)
+        await session.close()
+    async with opened(path) as backend:
+        again = Session(Document.open(tmp_path / "a.loom"))
+        again.attach(backend)
+        assert await woven(again) == first
+        assert backend.spent.tokens == 0
+        await again.close()
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -165,8 +165,11 @@ class ModelRunner:
             yield partial(_answered, self._name, self._scratch, asked, logits, costs)
 
     def ask_in_order(self, queries: Sequence[Query]) -> Bursts[Fact | Failed]:
-        """As `ask`, but each path stands alone in the cells behind the story's, in order; the
-        queries have one anchor."""
+        """As `ask`, but each path stands alone in the cells behind the story's, in order, where
+        that shows in the figures; the queries have one anchor."""
+        if not self._loaded.ordered:
+            yield from self.ask(queries)
+            return
         fitting, refused = self._fitting(list(queries))
         if refused:
             yield partial(list, refused)
