@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from llterm.core.canonical_reading import CanonicalReading
+from llterm.core.canonical_paths import CanonicalPaths
 from llterm.core.query import AnswersInOrder, Cost, Failed, Source
 from llterm.core.weave_state import Weave
 
@@ -18,7 +18,7 @@ class CanonicalPass:
     def __init__(self, weave: Weave, source: Source) -> None:
         self.weave = weave
         """What is known: canonical figures in place of the search's, once all are there."""
-        self._reading = CanonicalReading(weave)
+        self._paths = CanonicalPaths(weave)
         # Where figures do not depend on what was asked before they are canonical as they are.
         depends = source.capabilities.anchored
         self._source = source if depends and isinstance(source, AnswersInOrder) else None
@@ -30,12 +30,12 @@ class CanonicalPass:
             return
         any_read = False
         # A large tree takes a moment to look through.
-        while queries := await asyncio.to_thread(self._reading.wants):
+        while queries := await asyncio.to_thread(self._paths.wants):
             async with aclosing(self._source.ask_in_order(queries)) as answers:
                 async for answer in answers:
                     if not isinstance(answer, Failed):
                         any_read = True
-                        self._reading.learn(answer)
+                        self._paths.learn(answer)
                         yield replace(answer.cost, again=answer.cost.tokens)
         if any_read:
-            self.weave = await asyncio.to_thread(self._reading.reread)
+            self.weave = await asyncio.to_thread(self._paths.reread)

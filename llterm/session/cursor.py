@@ -228,8 +228,15 @@ class Cursor:
         self._search.start(lambda: self._drive(begun, source))
         self.say(Status("weaving"))
 
+    def read_again(self, placed: PlacedWeave) -> None:
+        """Have what counts of a weave that is searched no more read for its canonical figures, in
+        the background. Returns at once."""
+        if (source := self.source) is not None:
+            self._reading.start(lambda: self._read_again(placed, source))
+
     def stop(self) -> None:
-        """End the search; what it found stays. The caller is free at once."""
+        """End the search, and the reading after it; what was found stays. The caller is free at
+        once."""
         self._reading.stop()
         placed = self._searched
         if self._search.stop():
@@ -333,10 +340,10 @@ class Cursor:
 
     def _searched_through(self, reason: Reason) -> None:
         """The search has ended by itself: what counts is read once more, in the background."""
-        placed, source = self._searched, self.source
+        placed = self._searched
         self._ended(reason)
-        if placed is not None and source is not None and not reason:
-            self._reading.start(lambda: self._read_again(placed, source))
+        if placed is not None and not reason:
+            self.read_again(placed)
 
     async def _read_again(self, placed: PlacedWeave, source: Source) -> Reason:
         woven = placed.weave

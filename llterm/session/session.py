@@ -275,7 +275,7 @@ class Session(Cursor):
         rules, placed = self.document.rules, self.shown
         if placed is None or (rules, self.sampling.bans) == (before, bans_before):
             return
-        running = self.weaving
+        running, canonical = self.weaving, bool(placed.weave.canonical)
         self.stop()
         if rules.heal != before.heal:
             self._look()
@@ -285,3 +285,6 @@ class Session(Cursor):
         self.changed()
         if running:
             self.search(placed, self.model)
+        elif canonical and placed.weave.done and not self.resting and not self.suggestions.stale:
+            # What comes up for what went has the search's figures yet.
+            self.read_again(placed)

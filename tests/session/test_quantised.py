@@ -134,6 +134,20 @@ async def test_a_stop_leaves_what_the_search_found_and_a_weave_goes_on(path: Pat
     assert last == await fresh(path, prompt, RULES)
 
 
+async def test_what_comes_up_under_other_rules_is_read_too(path: Path) -> None:
+    session = Session(Document.scratch(STORY.encode(), RULES))
+    async with opened(path) as backend:
+        session.attach(backend)
+        await woven(session)
+        session.set_rules(replace(RULES, split_limit=2, beams=5))
+        await session.wait()
+        assert session.shown is not None
+        weave = session.shown.weave
+        for suggestion in weave.view().suggestions:
+            inner = {suggestion.tail[:size] for size in range(len(suggestion.tail))}
+            assert inner <= weave.canonical
+
+
 async def test_what_was_read_again_is_kept_in_the_loom(path: Path, tmp_path: Path) -> None:
     session = Session(Document.create(tmp_path / "a.loom", STORY.encode(), RULES))
     async with opened(path) as backend:

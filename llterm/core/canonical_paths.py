@@ -20,8 +20,8 @@ from llterm.core.tokens import Tail
 from llterm.core.weave_state import Weave
 
 
-class CanonicalReading:
-    """The reading of one weave, which is not searched meanwhile."""
+class CanonicalPaths:
+    """The paths of one weave, which is not searched meanwhile."""
 
     def __init__(self, weave: Weave) -> None:
         self._woven = weave
