@@ -25,11 +25,9 @@ class CanonicalPaths:
 
     def __init__(self, weave: Weave) -> None:
         self._woven = weave
-        self._first = weave.contenders
+        self._first = self._counting(weave)
         self._asked = set(weave.canonical)
         self._read: dict[Tail, Distribution] = {}
-        self._further = weave.done
-        """Whether more may be looked at than was woven: a search that was ended early stays so."""
 
     def wants(self) -> list[Query]:
         """What to ask next, all of it; nothing where all that counts was read. What was asked for
@@ -37,9 +35,9 @@ class CanonicalPaths:
         step, path = self._off()
         weave = self._woven.read_again(self._read, step=step, path=path)
         unread: dict[Tail, Query] = {}
-        for beam in weave.contenders:
+        for beam in self._counting(weave):
             for place in _evaluated(beam):
-                if self._counts(place.tail) and place.tail not in unread:
+                if place.tail not in self._asked and place.tail not in unread:
                     unread[place.tail] = weave.question(place)
         self._asked.update(unread)
         return list(unread.values())
@@ -57,8 +55,10 @@ class CanonicalPaths:
         """The weave with what was read in place of what was known."""
         return self._woven.read_again(self._read)
 
-    def _counts(self, tail: Tail) -> bool:
-        return tail not in self._asked and (self._further or tail in self._woven.facts)
+    def _counting(self, weave: Weave) -> list[Beam]:
+        """Beams whose figures count. A search that was ended early stays so: nothing is looked at
+        that it did not get to."""
+        return [one for one in weave.contenders if self._woven.done or one.finish != "open"]
 
     def _off(self) -> tuple[float, float]:
         """How far steps and whole paths were off at worst, of those that were read first."""

@@ -18,7 +18,6 @@ class CanonicalPass:
     def __init__(self, weave: Weave, source: Source) -> None:
         self.weave = weave
         """What is known: canonical figures in place of the search's, once all are there."""
-        self._paths = CanonicalPaths(weave)
         # Where figures do not depend on what was asked before they are canonical as they are.
         depends = source.capabilities.anchored
         self._source = source if depends and isinstance(source, AnswersInOrder) else None
@@ -28,14 +27,14 @@ class CanonicalPass:
         path that cannot be read keeps the search's figures. Raises LltermError."""
         if self._source is None:
             return
-        any_read = False
+        paths, any_read = CanonicalPaths(self.weave), False
         # A large tree takes a moment to look through.
-        while queries := await asyncio.to_thread(self._paths.wants):
+        while queries := await asyncio.to_thread(paths.wants):
             async with aclosing(self._source.ask_in_order(queries)) as answers:
                 async for answer in answers:
                     if not isinstance(answer, Failed):
                         any_read = True
-                        self._paths.learn(answer)
+                        paths.learn(answer)
                         yield replace(answer.cost, again=answer.cost.tokens)
         if any_read:
-            self.weave = await asyncio.to_thread(self._paths.reread)
+            self.weave = await asyncio.to_thread(paths.reread)
