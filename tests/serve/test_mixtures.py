@@ -76,8 +76,8 @@ async def test_a_mix_draws_from_the_mean_of_its_models(api: ServedApi) -> None:
     same = await api.ask("/v1/completions", model="mix:fable+twin", logprobs=3, **body)
     alone = await api.ask("/v1/completions", model="fable", logprobs=3, **body)
     assert same["choices"][0]["text"] == alone["choices"][0]["text"]
-    rows = [answer["choices"][0]["logprobs"]["token_logprobs"] for answer in (same, alone)]
-    np.testing.assert_allclose(*rows, atol=0.02)
+    mixed, single = (answer["choices"][0]["logprobs"]["token_logprobs"] for answer in (same, alone))
+    np.testing.assert_allclose(mixed, single, atol=0.02)
 
 
 async def test_a_mix_answers_chats_each_model_by_its_own_template(api: ServedApi) -> None:
