@@ -54,7 +54,7 @@ async def test_a_master_makes_its_answer_of_the_agents(api: ServedApi) -> None:
 
 async def test_an_agent_that_fails_is_left_out_and_said(api: ServedApi) -> None:
     long = [{"role": "user", "content": "A story of a cat. " * 20}]
-    body = {"model": "fable", "messages": long, "max_tokens": 8}
+    body = {"model": "fable", "messages": long, "max_tokens": 8, "seed": 1, "ignore_eos": True}
     answer = await api.ask(PATH, **body, mixture_of_agents={"agent_list": ["small", "twin"]})
     small, twin = answer["mixture_of_agents"]
     assert "does not fit" in small["error"]
