@@ -27,6 +27,7 @@ from llterm.backends.registry import Progress, find_model, open_model
 from llterm.config import Config
 from llterm.core.chat_messages import Chat, ChatParts, ChatsTold, chat_draft
 from llterm.core.comparison.divergence import log_softmax
+from llterm.core.conversation import THOUGHTLESS, ChatTraits, Conversation, WritesChats
 from llterm.core.distribution import Distribution
 from llterm.core.kernels import of_several
 from llterm.core.mixing.blend import Blend, MemberDistribution, named
@@ -44,6 +45,7 @@ from llterm.core.query import (
     Query,
     TokenScore,
 )
+from llterm.core.reasoning_markers import after_thoughts
 from llterm.core.server_news import HearNews, ServerNews
 from llterm.core.tokens import (
     Anchor,
@@ -56,7 +58,7 @@ from llterm.core.tokens import (
 )
 from llterm.engine.ensemble import Ensemble, PathVotes
 from llterm.engine.members import ByteMember, Member, TokenMember
-from llterm.engine.prompt_heads import open_chat, opened_chat
+from llterm.engine.prompt_heads import chat_traits, open_chat, opened_chat, written_chat
 from llterm.engine.whole_rows import PART, Numbers, rows_of
 from llterm.errors import LltermError, UsageError
 
@@ -210,7 +212,7 @@ class Mix:
     @property
     def chat_format(self) -> str:
         """What each model's template is called, for people."""
-        formats = [getattr(source, "chat_format", "") for source in self.sources]
+        formats = [chat_traits(source).name for source in self.sources]
         if len(set(formats)) == 1:
             return formats[0]
         return ", ".join(f"{name}: {one}" for name, one in zip(self.names, formats, strict=True))
@@ -239,11 +241,37 @@ class Mix:
     async def opened_chat(self, chat: Chat) -> ChatParts:
         """The same; waits until all are there."""
         opened: list[ChatParts] = []
-        own: list[Tail] = []
         for source, name in zip(self.sources, self.names, strict=True):
             with _named(name):
                 opened.append(await opened_chat(source, chat))
-            draft = chat_draft(opened[-1], source.vocabulary)
+        return await self._all_opened(opened)
+
+    @property
+    def chat_traits(self) -> ChatTraits:
+        """Of all its models: their chats are known where each one's are."""
+        traits = [chat_traits(source) for source in self.sources]
+        stops = dict.fromkeys(stop for each in traits for stop in each.stops)
+        known = all(each.known for each in traits)
+        return ChatTraits(self.chat_format, known=known, stops=(*stops,))
+
+    async def written_chat(self, conversation: Conversation) -> ChatParts:
+        """A conversation as the model reads it for which it is longest; each model reads its own,
+        up to where its answer begins: a mix has no thoughts. Raises LltermError."""
+        variables = {**THOUGHTLESS, **conversation.variables}
+        opened: list[ChatParts] = []
+        for source, name in zip(self.sources, self.names, strict=True):
+            with _named(name):
+                if isinstance(source, WritesChats):
+                    own = await source.written_chat(replace(conversation, variables=variables))
+                else:
+                    own = await written_chat(source, conversation)
+            opened.append(after_thoughts(own))
+        return await self._all_opened(opened)
+
+    async def _all_opened(self, opened: Sequence[ChatParts]) -> ChatParts:
+        own: list[Tail] = []
+        for source, parts in zip(self.sources, opened, strict=True):
+            draft = chat_draft(parts, source.vocabulary)
             own.append(await draft_tokens(draft, source.vocabulary))
         parts = self._longest(opened, own)
         head = await draft_tokens(chat_draft(parts, self.vocabulary), self.vocabulary)

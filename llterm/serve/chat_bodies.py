@@ -9,7 +9,13 @@ from msgspec import Meta
 
 from llterm.serve.generation_bodies import GenerationFields, Listed, Source
 from llterm.serve.sampler_fields import with_sampler_fields
-from llterm.serve.serve_limits import MOST_MESSAGES, MOST_PARTS, MOST_TOOLS, MOST_VARIABLES
+from llterm.serve.serve_limits import (
+    MOST_AGENTS,
+    MOST_MESSAGES,
+    MOST_PARTS,
+    MOST_TOOLS,
+    MOST_VARIABLES,
+)
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 ToolName = Annotated[str, Meta(pattern=r"^[\w.:/-]{1,128}$", max_length=128)]
@@ -115,6 +121,19 @@ class ToolChoice(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     allowed_tools: AllowedTools | None = None
 
 
+class Agent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One that answers first."""
+
+    model: Name
+    thinking_template: Source | None = None
+
+
+class MixtureOfAgents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Models that answer first, and of whose answers one is made."""
+
+    agent_list: Annotated[list[Name | Agent], Meta(min_length=1, max_length=MOST_AGENTS)]
+
+
 class _ChatFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     """A chat to answer."""
 
@@ -134,6 +153,7 @@ class _ChatFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     """gallama's, as those that follow: an XML form that is filled in before the answer."""
     return_thinking: Literal["separate"] | bool | None = None
     artifact: Literal["No", "Fast", "Slow"] | None = None
+    mixture_of_agents: MixtureOfAgents | None = None
 
     add_generation_prompt: bool | None = None
     """vLLM's, as those that follow."""

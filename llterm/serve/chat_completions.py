@@ -76,7 +76,7 @@ async def plan_chat(body: Any, model: ServedModel, rules: RequestRules, whose: s
     for told in (tools, forms):
         conversation = conversation if told is None else told.told(conversation)
     thoughtless = bool(wanted) or forms is not None
-    if thoughtless:
+    if thoughtless and model.chats.template:
         # Thoughts would have to fit as well: a template that can do without is told so.
         variables = {"enable_thinking": False, **conversation.variables}
         conversation = replace(conversation, variables=variables)

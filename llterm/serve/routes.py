@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from llterm.core.json_text import json_text
 from llterm.serve.admin_bodies import GallamaBody, GallamaModel, GallamaName, LoadBody, UnloadBody
+from llterm.serve.agent_mixtures import AgentMixture
 from llterm.serve.api_errors import ApiError
 from llterm.serve.body_reader import read_body
 from llterm.serve.chat_bodies import ChatBody
@@ -44,6 +46,7 @@ from llterm.serve.model_facts import (
     tokenized,
     tokenizer_info,
 )
+from llterm.serve.model_mixes import MIX, ModelMixes, mixed_names
 from llterm.serve.model_pool import ModelPool
 from llterm.serve.open_requests import OpenRequests
 from llterm.serve.request_counts import RequestCounts
@@ -66,6 +69,7 @@ class ServerState:
     administration: ModelAdministration
     open: OpenRequests = field(init=False)
     counts: RequestCounts = field(default_factory=RequestCounts)
+    mixes: ModelMixes = field(default_factory=ModelMixes)
     anchors: OwnAnchors = field(default_factory=OwnAnchors)
     metrics: bool = False
 
@@ -114,17 +118,44 @@ async def _read(receive: Receive) -> bytes:
     return bytes(message["body"])
 
 
+Wait = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+
+
 @asynccontextmanager
-async def _using(
-    state: ServerState, name: str | None, receive: Receive
-) -> AsyncGenerator[ServedModel]:
-    """The model of this name, as long as a request needs it; where it is not loaded, the request
-    waits. Raises LltermError, ClientGone."""
+async def _used(state: ServerState, name: str | None, *, wait: Wait) -> AsyncGenerator[ServedModel]:
+    """The model of this name, or the mix, as long as a request needs it; `wait` waits for one that
+    is not loaded. Raises LltermError."""
+    if name and name.startswith(MIX) and state.models.find(name) is None:
+        async with AsyncExitStack() as stack:
+            members = [
+                await stack.enter_async_context(_used(state, each, wait=wait))
+                for each in mixed_names(name)
+            ]
+            yield state.mixes.get(members, state.models.loaded)
+        return
     model = state.models.get(name)
     while not model.is_ready:
-        await state.open.finish(state.models.make_ready(model), receive)
+        await wait(state.models.make_ready(model))
     with state.models.held(model) as served:
         yield served
+
+
+def _using(
+    state: ServerState, name: str | None, receive: Receive
+) -> AbstractAsyncContextManager[ServedModel]:
+    """The same; the request waits. Raises ClientGone too."""
+    return _used(state, name, wait=lambda work: state.open.finish(work, receive))
+
+
+async def _awaited(work: Coroutine[Any, Any, None]) -> None:
+    await work
+
+
+def _check_name(state: ServerState, name: str | None) -> None:
+    """Raise ApiError (404) for a name of no model and no mix."""
+    mixed = name and name.startswith(MIX) and state.models.find(name) is None
+    for each in mixed_names(name) if mixed and name else [name]:
+        state.models.get(each)
 
 
 async def _draw(
@@ -161,8 +192,19 @@ async def _completions(state: ServerState, scope: Scope, receive: Receive, send:
 
 async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), ChatBody)
+    whose = scope.get(WHOSE, "")
+    if body.mixture_of_agents is not None:
+        use = partial(_used, state, wait=_awaited)
+        mixture = AgentMixture(body, use, state.rules, whose, state.counts)
+        for name in mixture.names:
+            _check_name(state, name)
+        if body.stream:
+            await state.open.stream(mixture.streamed(), receive, send)
+        else:
+            await send_json(await state.open.finish(mixture.answered(), receive), send)
+        return
     async with _using(state, body.model, receive) as model:
-        plan = await plan_chat(body, model, state.rules, scope.get(WHOSE, ""))
+        plan = await plan_chat(body, model, state.rules, whose)
         await _draw(
             state, plan.choices, plan.streams, lambda: answer_chat(plan),
             lambda: stream_chat(plan), receive, send,

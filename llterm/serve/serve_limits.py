@@ -20,6 +20,10 @@ MOST_PARTS = 1024
 """Of one message."""
 MOST_TOOLS = 128
 """Tools, and calls of one message."""
+MOST_AGENTS = 16
+"""That answer first, of one chat."""
+MOST_MIXED = 8
+"""Models of a mix."""
 MOST_VARIABLES = 64
 """That a client gives a chat template."""
 SCHEMA_BYTES = 1 << 16

@@ -52,7 +52,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServedA
 
 
 def ids_of(api: ServedApi, *names: str) -> list[int]:
-    vocabulary = api.state.models.loaded[0].vocabulary
+    vocabulary = api.state.models.get("tiny").replicas[0].model.vocabulary
     tokens = map(vocabulary.token, range(vocabulary.size))
     ids = {token.data.decode("latin-1"): token.id for token in tokens}
     return [ids[name] for name in names]
@@ -82,7 +82,9 @@ async def test_an_answer_has_openais_fields(api: ServedApi) -> None:
 async def test_without_a_length_a_reply_has_the_room_that_is_left(api: ServedApi) -> None:
     for more in ({}, {"max_tokens": -1}):
         answer = await api.ask(PATH, model="tiny", messages=ASKED, ignore_eos=True, **more)
-        assert answer["usage"]["total_tokens"] == api.state.models.loaded[0].room
+        assert (
+            answer["usage"]["total_tokens"] == api.state.models.get("tiny").replicas[0].model.room
+        )
 
 
 THOUGHTS = {"model": "tiny", "n": 2, "seed": 4, "max_tokens": 40, "ignore_eos": True}
@@ -199,7 +201,7 @@ async def test_the_dialogue_of_the_plain_format_ends_where_the_other_speaks(
 ) -> None:
     answer = await api.ask(PATH, model="scripted", messages=ASKED, max_tokens=3)
     assert answer["choices"][0]["message"]["content"]
-    assert "\n\nUser:" in api.state.models.loaded[0].chats.stops
+    assert "\n\nUser:" in api.state.models.get("scripted").replicas[0].model.chats.stops
 
 
 async def test_a_model_without_a_template_says_what_to_do(api: ServedApi) -> None:
