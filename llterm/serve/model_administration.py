@@ -82,9 +82,9 @@ class ModelAdministration:
         if not further and len(set(names)) < len(names):
             raise bad_field("models", "A model is named twice", "", "Ask for several replicas.")
         loads = []
-        for model, part in zip(meant, parts, strict=True):
+        for new, part in zip(meant, parts, strict=True):
+            model = self._pool.add(new)
             self._want(model, part, further=further)
-            self._pool.add(model)
             loads.append(self._pool.order(model))
         return loads
 

@@ -151,9 +151,9 @@ class ModelPool:
         load.ordered = True
         return load
 
-    def add(self, model: PooledModel) -> None:
-        """Serve this one too."""
-        self._models.setdefault(model.name, model)
+    def add(self, model: PooledModel) -> PooledModel:
+        """Serve this one too. Returns the one that is served by its name already, if there is."""
+        return self._models.setdefault(model.name, model)
 
     async def unload(self, model: PooledModel) -> None:
         """Let it go when its requests have ended; it is loaded again when it is asked for."""

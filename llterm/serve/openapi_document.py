@@ -59,7 +59,7 @@ def openapi_document(routes: Sequence[ServerRoute], *, keys: bool) -> Mapping[st
 
 def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
     kinds = [route.kind]
-    if route.body is not None and "stream" in route.body.__struct_fields__:
+    if "stream" in getattr(route.body, "__struct_fields__", ()):
         kinds.append("text/event-stream")
     contents = {kind: _SHAPES[kind] for kind in kinds}
     if route.lists:

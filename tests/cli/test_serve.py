@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.program import FAULTS, run, start
 from tests.helpers.served_program import ServedProgram
 from tests.helpers.served_program import serving as served
@@ -93,6 +94,36 @@ def test_a_socket_file_serves_its_person_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert curled(lines)
     assert not path.exists()
+
+
+def test_configured_models_and_folders_wait_until_they_are_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "mine.gguf").symlink_to(BUNDLED)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/llterm.toml").write_text(f'[models.own]\npath = "{BUNDLED}"\n')
+    arguments = ("--configured", "--model-folder", str(folder), "--admin-key-env", "ADMIN",
+                 "--models-memory", "1")  # fmt: skip
+    more = ("-m", "scripted,alias=gpt", "-m", "scripted", "-m", "fable,load=use")
+    with serving(tmp_path, *arguments, *more, "--port", "0", ADMIN="k") as (address, lines):
+        assert lines[0].startswith("llterm serves scripted, gpt = scripted at ")
+        assert lines[1] == "When asked for: fable, own, mine"
+        listed = httpx2.get(f"{address}/v1/llterm/admin/models", headers={"X-Api-Key": "k"}).json()
+        assert [len(model["replicas"]) for model in listed["data"]] == [3, 0, 0, 0]
+        assert httpx2.post(f"{address}/v1/completions", json=BODY).status_code == 200
+        refused = httpx2.post(f"{address}/v1/completions", json={**BODY, "model": "mine"})
+        assert refused.status_code == 503, "one MiB is too little"
+
+
+def test_keys_folders_and_names_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    for arguments, words in (
+        (("--api-key-env", "KEY", "--admin-key-env", "KEY"), "both clients' and the operator's"),
+        (("--model-folder", str(tmp_path / "gone")), "is no folder"),
+        (("-m", "scripted,alias=x", "-m", "fable,alias=x"), "alias x is for two models"),
+        (("--configured",), "no model to serve"),
+    ):
+        refused = run(tmp_path, "serve", "--port", "0", *arguments, KEY="one-key")
+        assert (refused.code, words in refused.err) == (2, True), refused.err
 
 
 @contextmanager

@@ -105,28 +105,39 @@ async def served(
     limits = limits or ServeLimits(drain_seconds=0)
     opened: Sequence[Backend] = backends or [ScriptedBackend()]
     models = [await _served(each, limits) for each in opened]
-    config = Config()
-    pool = ModelPool(
-        [
-            PooledModel(
-                KnownModel(model.name, "scripted", None, ModelConfig()), [], [Replica(model)]
-            )
-            for model in models
-        ],
-        aliases or {},
-        ModelOpener(config, limits),
-    )
-    state = ServerState(
-        pool,
-        RequestRules(seed=seed, limits=limits),
-        ModelAdministration(pool, OfferedNames(config)),
-        metrics=metrics,
-    )
+    held = [PooledModel(_known(model.name), [], [Replica(model)]) for model in models]
+    pool = ModelPool(held, aliases or {}, ModelOpener(Config(), limits))
+    rules = RequestRules(seed=seed, limits=limits)
+    try:
+        async with served_pool(pool, rules, access, metrics=metrics, headers=headers) as api:
+            yield api
+    finally:
+        for model in models:
+            await model.generator.close()
+
+
+def _known(name: str) -> KnownModel:
+    return KnownModel(name, "scripted", None, ModelConfig())
+
+
+@asynccontextmanager
+async def served_pool(
+    pool: ModelPool,
+    rules: RequestRules,
+    access: Access | None = None,
+    *,
+    offered: OfferedNames | None = None,
+    metrics: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> AsyncIterator[ServedApi]:
+    """A server of a pool, which stays its owner's to close."""
+    administration = ModelAdministration(pool, offered or OfferedNames(Config()))
+    state = ServerState(pool, rules, administration, metrics=metrics)
     listener = listening("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     ready = asyncio.Event()
     app = application(state, access or Access())
-    server = HttpServer(app, limits, state.open, ready.set)
+    server = HttpServer(app, rules.limits, state.open, ready.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await ready.wait()
     try:
@@ -135,5 +146,3 @@ async def served(
     finally:
         server.end()
         await serving
-        for model in models:
-            await model.generator.close()

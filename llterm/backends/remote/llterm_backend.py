@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from llterm.backends.remote.answer import AnswerValue, unreadable
@@ -23,10 +24,9 @@ from llterm.backends.remote.llterm_form import (
     rows_of,
     vocabulary_of,
 )
-from llterm.backends.remote.model_choice import OfferedModel, choose_model
 from llterm.backends.remote.server_memory import recall_vocabulary, remember_vocabulary
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary
-from llterm.backends.remote.transport import BadAnswer, Transport
+from llterm.backends.remote.transport import BadAnswer, RequestRefused, Transport
 from llterm.core.anchor_numbers import AnchorNumbers
 from llterm.core.attention_weights import Attention
 from llterm.core.query import (
@@ -215,17 +215,16 @@ async def open_llterm(
     owners = {entry.get("owned_by") for entry in await discovery.models()}
     if OWNER not in owners:
         return None
+    model = model or await discovery.chosen_model()
     told = await discovery.get("/v1/llterm")
-    if told is None or AnswerValue(told)["form"].whole() != FORM:
+    if model is None or told is None:
         return None
-    models = list(AnswerValue(told)["models"].items())
-    names = [each["name"].text() for each in models]
-    aliases = {alias.text(): each for each in models for alias in each["aliases"].items()}
-    if model is None and len(models) > 1:
-        choose_model([OfferedModel(each) for each in names], discovery.transport.name)
-    chosen = {**dict(zip(names, models, strict=True)), **aliases}.get(
-        model or next(iter(names), "")
-    )
+    chosen = _told_of(told, model)
+    if chosen is None:
+        with suppress(RequestRefused):
+            # One that is not loaded is, for who names it; that may take long.
+            path = f"/v1/llterm?model={quote(model)}"
+            chosen = _told_of((await discovery.transport.get(path)).data, model)
     if chosen is None:
         return None
     transport, served_as = discovery.transport, chosen["name"].text()
@@ -246,6 +245,17 @@ async def open_llterm(
     )
     capabilities = _capabilities(chosen["capabilities"], context)
     return LltermBackend(name, transport, served_as, vocabulary, capabilities, steady=steady)
+
+
+def _told_of(told: Any, model: str) -> AnswerValue | None:
+    """What a server tells of this model, by its name or an alias; None where it is none of those of
+    which all is told."""
+    if AnswerValue(told)["form"].whole() != FORM:
+        return None
+    for each in AnswerValue(told)["models"].items():
+        if model in (each["name"].text(), *(alias.text() for alias in each["aliases"].items())):
+            return each
+    return None
 
 
 async def _vocabulary(
