@@ -182,6 +182,28 @@ async def test_a_text_has_the_form_that_is_asked_for(api: ServedApi) -> None:
     assert answer["text"]["format"]["name"] == "x"
 
 
+async def test_a_tool_that_has_to_be_called_is(api: ServedApi) -> None:
+    schema = {"type": "object", "properties": {"lamp": {"enum": ["red", "blue"]}},
+              "required": ["lamp"], "additionalProperties": False}  # fmt: skip
+    tool = {"type": "function", "name": "look", "parameters": schema, "strict": True}
+    body = {"input": "A", "tools": [tool], "reasoning": {"effort": "none"}, "seed": 1,
+            "parallel_tool_calls": False}  # fmt: skip
+    for choice in ("required", {"type": "function", "name": "look"}):
+        events = await events_of(api, **body, tool_choice=choice)
+        (call,) = events[-1]["response"]["output"]
+        assert (call["type"], call["name"], call["status"]) == (
+            "function_call", "look", "completed",
+        )  # fmt: skip
+        assert json.loads(call["arguments"])["lamp"] in ("red", "blue")
+        told = [each["delta"] for each in events if each["type"].endswith("arguments.delta")]
+        assert "".join(told) == call["arguments"]
+        output = {"type": "function_call_output", "call_id": call["call_id"], "output": "On"}
+        said = [{"role": "user", "content": "A"}, call, output]
+        answer = await api.ask(PATH, **{**body, "input": said}, tool_choice="none",
+                               max_output_tokens=4)  # fmt: skip
+        assert answer["usage"]["output_tokens"] <= 4
+
+
 async def test_a_call_is_an_item_of_its_own() -> None:
     def chunk(finish: str | None = None, **delta: Any) -> Mapping[str, Any]:
         return {"choices": [{"delta": delta, "logprobs": None, "finish_reason": finish}]}
