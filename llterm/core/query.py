@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from llterm.core.attention_weights import Attention
 from llterm.core.distribution import Distribution, Ids, Logprobs, Mask, Reals
+from llterm.core.embeddings import Embeddings
 from llterm.core.kernels import KernelKind, Kernels
 from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Path, Tail, Vocabulary
@@ -57,6 +58,10 @@ class Capabilities:
     another one, after an anchor of its own, is answered as if nothing had been asked before."""
     attention: bool = False
     """Shows what its layers attend to (`ProvidesAttention`)."""
+    embeddings: bool = False
+    """Tells what texts are to it (`ProvidesEmbeddings`)."""
+    predicts: bool = True
+    """Tells what may follow a text; an encoder does not."""
     weights: FilePath | None = None
     """The GGUF file that it is, for methods that need the weights themselves."""
     kernels: Kernels | None = None
@@ -346,6 +351,18 @@ class Accelerated(Protocol):
     def on_cpu(self) -> AbstractAsyncContextManager[Backend]:
         """The same model once more, on the CPU alone; freed at the end. Raises LltermError where it
         cannot be loaded beside the other."""
+
+
+@runtime_checkable
+class ProvidesEmbeddings(Protocol):
+    """A model that tells what texts are to it."""
+
+    async def embed(self, texts: Sequence[bytes | Tail]) -> Embeddings:
+        """A unit vector for each text. Texts are read as ones that stand alone, tokens are taken as
+        they are.
+
+        Raises LltermError: UsageError where a text is empty or too large.
+        """
 
 
 @runtime_checkable

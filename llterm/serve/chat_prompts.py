@@ -160,6 +160,7 @@ def _call(call: ToolCall) -> Mapping[str, Any]:
 async def chat_parts(conversation: Conversation, model: ServedModel) -> ChatParts:
     """As the model's template writes it. Raises ApiError where it has none, or refuses it."""
     chats = model.chats
+    model.check_predicts()
     if not chats.known:
         raise ApiError(
             400,

@@ -73,7 +73,11 @@ def _begun(given: str | list[str]) -> Constraint:
 
 def stops_of(body: Any) -> tuple[str, ...]:
     """The texts that end a text."""
-    given = body.stop if body.stop_words is None else body.stop_words
+    return stop_texts(body.stop if body.stop_words is None else body.stop_words)
+
+
+def stop_texts(given: Any) -> tuple[str, ...]:
+    """One text, several, or none."""
     return (given,) if isinstance(given, str) else tuple(given or ())
 
 
@@ -96,6 +100,7 @@ async def generation_of(
     `top`: candidates told with a token; `wanted`: the one thing that it is to fit, if any. Raises
     ApiError.
     """
+    model.check_predicts()
     sampling = await sampling_of(body, rules, model)
     ids: dict[str, Tail] = {
         name: model.check_ids(getattr(body, name) or (), name) for name in _ID_LISTS

@@ -22,6 +22,7 @@ from llterm.serve.model_frames import (
     BrokenFrame,
     Cancel,
     Counts,
+    EmbeddingsPart,
     FactPart,
     Finished,
     FromModel,
@@ -46,7 +47,7 @@ from llterm.serve.model_frames import (
 log = logging.getLogger(__name__)
 
 _GENERATED = (TokenPart, GenerationEndPart)
-_EVALUATED = (GenerationEndPart, FactPart, ScorePart, RowsPart, AttentionPart)
+_EVALUATED = (GenerationEndPart, FactPart, ScorePart, RowsPart, AttentionPart, EmbeddingsPart)
 _LUMP = 4
 """Parts that are read before it is said that they were; fewer than may be under way."""
 _ENDING_SECONDS = 5.0

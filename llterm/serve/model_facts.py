@@ -53,6 +53,7 @@ def model_entry(pool: ModelPool, model: PooledModel) -> Answer:
         "object": "model",
         "created": model.created,
         "owned_by": OWNER,
+        "kind": served and served.kind,
         "aliases": pool.aliases(model),
         "status": {"value": model.state},
         "max_model_len": served and served.room,

@@ -22,6 +22,7 @@ from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import ChatParts
 from llterm.core.conversation import ChatTraits
 from llterm.core.distribution import Distribution, Mask
+from llterm.core.embeddings import Embeddings
 from llterm.core.query import Capabilities, Cost, LogitRows, ScoreColumns
 from llterm.core.tokens import Tail
 from llterm.engine.generation import Busy, GeneratedToken, GenerationEnd, GenerationRequest
@@ -128,6 +129,10 @@ class ShowAttention(NumberedPart, frozen=True):
     columns: int
 
 
+class Embed(NumberedPart, frozen=True):
+    texts: tuple[bytes | Tail, ...]
+
+
 class Tokenize(NumberedPart, frozen=True):
     data: bytes
 
@@ -220,6 +225,10 @@ class AttentionPart(NumberedPart, frozen=True):
     attention: Attention
 
 
+class EmbeddingsPart(NumberedPart, frozen=True):
+    embeddings: Embeddings
+
+
 class TokensPart(NumberedPart, frozen=True):
     ids: Tail
 
@@ -241,12 +250,12 @@ class Refused(NumberedPart, frozen=True):
     hint: str
 
 
-EvaluationQuestion = Ask | Score | GiveRows | ShowAttention | Tokenize | WriteChat
+EvaluationQuestion = Ask | Score | GiveRows | ShowAttention | Embed | Tokenize | WriteChat
 Question = Generate | EvaluationQuestion
 ToModel = OpenModel | Question | Cancel | Taken
 AnswerPart = (
     TokenPart | GenerationEndPart | FactPart | FailedPart | ScorePart | RowsPart | AttentionPart
-    | TokensPart | ChatPartsPart | Finished | Refused
+    | EmbeddingsPart | TokensPart | ChatPartsPart | Finished | Refused
 )  # fmt: skip
 FromModel = Progress | ModelOpened | OpenFailed | Counts | AnswerPart
 

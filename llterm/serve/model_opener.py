@@ -53,6 +53,8 @@ class ModelOpener:
         if settings.gpu_layers or settings.gpus:
             return 0
         info = inspect_gguf(known.path, brief=True)
+        if info.encoder:
+            return needed(info, size_of(known.path), settings)
         slots = self.limits.parallel + usual_keepers(self.limits.parallel)
         cell = cell_bytes(info, settings)
         each = slot_room(

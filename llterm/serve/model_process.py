@@ -6,7 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from llterm.backends.registry import KnownModel
 from llterm.config import Config
@@ -15,6 +18,7 @@ from llterm.core.anchor_numbers import AnchorNumbers
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import ChatParts
 from llterm.core.conversation import ChatTraits, Conversation, conversation_text
+from llterm.core.embeddings import Embeddings
 from llterm.core.query import (
     Capabilities,
     Cost,
@@ -36,6 +40,8 @@ from llterm.serve.model_frames import (
     Ask,
     AttentionPart,
     ChatPartsPart,
+    Embed,
+    EmbeddingsPart,
     FactPart,
     FailedPart,
     Generate,
@@ -92,7 +98,10 @@ class ProcessVocabulary:
 
 class ModelProcess:
     """A model of a file, drawn with and asked through a pipe. Implements `Generator` and `Backend`,
-    with whole rows, scores in columns, questions beside, attention, and chats."""
+    with whole rows, scores in columns, questions beside, attention, embeddings, and chats.
+
+    That of an encoder has embeddings alone, and refuses all else.
+    """
 
     def __init__(
         self, opening: OpenModel, connection: ModelConnection, opened: ModelOpened
@@ -187,6 +196,11 @@ class ModelProcess:
         part = await self.one_part(lambda number: ShowAttention(number, tokens, rows, columns))
         assert isinstance(part, AttentionPart)
         return part.attention
+
+    async def embed(self, texts: Sequence[bytes | Tail]) -> Embeddings:
+        part = await self.one_part(lambda number: Embed(number, tuple(texts)))
+        assert isinstance(part, EmbeddingsPart)
+        return part.embeddings
 
     @property
     def chat_traits(self) -> ChatTraits:
@@ -304,7 +318,10 @@ async def _opened(
             f"{opening.name} cannot have a process of its own", f"{reason(error)}.", ""
         ) from error
     try:
-        return connection, await connection.opened
+        opened = await connection.opened
+        # Which file it is, is known here: what a model's process says of that is not believed.
+        own = replace(opened.capabilities, weights=opening.path)
+        return connection, structs.replace(opened, capabilities=own)
     except BaseException:
         await connection.end()
         raise

@@ -63,14 +63,20 @@ class OpenRequests:
             await _cancelled(gone)
 
     async def stream(
-        self, parts: AsyncGenerator[Mapping[str, Any]], receive: Receive, send: Send
+        self,
+        parts: AsyncGenerator[Mapping[str, Any]],
+        receive: Receive,
+        send: Send,
+        *,
+        named: bool = False,
     ) -> None:
-        """Send the parts as server-sent events as they come, then `[DONE]`.
+        """Send the parts as server-sent events as they come, then `[DONE]`. `named`: as events of
+        the names that their `type` says, the last of which ends the stream.
 
         What goes wrong before the first part is raised, as an error with a status; later it is a
-        part of its own before `[DONE]`. Raises ClientGone.
+        part of its own at the end. Raises ClientGone.
         """
-        stream = _EventStream(send)
+        stream = _NamedEventStream(send) if named else _EventStream(send)
         task = asyncio.create_task(stream.send_all(parts))
         gone = asyncio.create_task(left(receive))
         waits: set[asyncio.Future[Any]] = {task, gone, self._ended()}
@@ -132,11 +138,14 @@ class _EventStream:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.begun = False
+        self.sent = 0
+        """Parts."""
 
     async def send_all(self, parts: AsyncGenerator[Mapping[str, Any]]) -> None:
         async with aclosing(parts):
             async for part in parts:
-                await self._write(_event(part))
+                await self._write(self._event(part))
+                self.sent += 1
 
     async def ping(self) -> None:
         """A comment, which clients pass over."""
@@ -144,8 +153,16 @@ class _EventStream:
 
     async def end(self, error: BaseException | None) -> None:
         if isinstance(error, Exception):
-            await self._write(_event(error_answer(error).body))
-        await self._write(b"data: [DONE]\n\n", more=False)
+            await self._write(self._event(self._told(error)))
+        await self._write(self._last, more=False)
+
+    _last = b"data: [DONE]\n\n"
+
+    def _event(self, part: Mapping[str, Any]) -> bytes:
+        return f"data: {json_text(part, compact=True, ascii=False)}\n\n".encode()
+
+    def _told(self, error: Exception) -> Mapping[str, Any]:
+        return error_answer(error).body
 
     async def _write(self, data: bytes, *, more: bool = True) -> None:
         if not self.begun:
@@ -156,8 +173,18 @@ class _EventStream:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-def _event(part: Mapping[str, Any]) -> bytes:
-    return f"data: {json_text(part, compact=True, ascii=False)}\n\n".encode()
+class _NamedEventStream(_EventStream):
+    """One whose events have names, as those of OpenAI's responses."""
+
+    _last = b""
+
+    def _event(self, part: Mapping[str, Any]) -> bytes:
+        return f"event: {part['type']}\n".encode() + super()._event(part)
+
+    def _told(self, error: Exception) -> Mapping[str, Any]:
+        fault = error_answer(error).body["error"]
+        told = {name: fault[name] for name in ("code", "message", "param")}
+        return {"type": "error", "sequence_number": self.sent, **told}
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

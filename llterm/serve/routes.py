@@ -24,6 +24,9 @@ from llterm.serve.classified_texts import classified
 from llterm.serve.classify_bodies import ClassifyBody
 from llterm.serve.completion_bodies import CompletionBody
 from llterm.serve.drawn_choices import DrawnChoice
+from llterm.serve.embedding_bodies import EmbeddingsBody, LlamaCppEmbeddingBody
+from llterm.serve.inspection_bodies import AttributionBody, PreviewBody, StepBody
+from llterm.serve.inspections import TextInspection, plan_inspection
 from llterm.serve.llamacpp_bodies import DetokenizeBody, LlamaCppBody, TokenizeBody
 from llterm.serve.llamacpp_completions import complete_llamacpp, plan_llamacpp, stream_llamacpp
 from llterm.serve.llterm_bodies import AttentionBody, FactsBody, RowsBody, ScoresBody
@@ -52,8 +55,12 @@ from llterm.serve.open_requests import OpenRequests
 from llterm.serve.request_counts import RequestCounts
 from llterm.serve.request_gates import WHOSE
 from llterm.serve.request_rules import RequestRules
+from llterm.serve.response_bodies import ResponseBody
+from llterm.serve.served_attributions import ServedAttributions, server_status
 from llterm.serve.served_models import ServedModel
+from llterm.serve.stateless_responses import answer_response, plan_response, stream_response
 from llterm.serve.text_completions import complete, plan_completion, stream_completion
+from llterm.serve.text_embeddings import embedded, embedded_llamacpp
 from llterm.version import __version__
 
 HEALTH = ("/health", "/v1/health")
@@ -71,6 +78,7 @@ class ServerState:
     counts: RequestCounts = field(default_factory=RequestCounts)
     mixes: ModelMixes = field(default_factory=ModelMixes)
     anchors: OwnAnchors = field(default_factory=OwnAnchors)
+    attributions: ServedAttributions = field(default_factory=ServedAttributions)
     metrics: bool = False
 
     def __post_init__(self) -> None:
@@ -166,11 +174,13 @@ async def _draw(
     parts: Callable[[], AsyncGenerator[Mapping[str, Any]]],
     receive: Receive,
     send: Send,
+    *,
+    named: bool = False,
 ) -> None:
-    """Answer what is drawn, at its end or as it comes."""
+    """Answer what is drawn, at its end or as it comes, then as `named` events."""
     with state.counts.counting(choices):
         if streams:
-            await state.open.stream(parts(), receive, send)
+            await state.open.stream(parts(), receive, send, named=named)
         else:
             answer = await state.open.finish(_run(whole), receive)
             await send_json(answer, send)
@@ -211,6 +221,16 @@ async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send)
         )  # fmt: skip
 
 
+async def _responses(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), ResponseBody)
+    async with _using(state, body.model, receive) as model:
+        plan = await plan_response(body, model, state.rules, scope.get(WHOSE, ""))
+        await _draw(
+            state, plan.choices, plan.streams, lambda: answer_response(plan),
+            lambda: stream_response(plan), receive, send, named=True,
+        )  # fmt: skip
+
+
 async def _template(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await _read(receive), ChatBody)
     async with _using(state, body.model, receive) as model:
@@ -226,6 +246,22 @@ async def _llamacpp(state: ServerState, scope: Scope, receive: Receive, send: Se
             state, plan.choices, plan.streams, lambda: complete_llamacpp(plan),
             lambda: stream_llamacpp(plan), receive, send,
         )  # fmt: skip
+
+
+async def _embeddings(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), EmbeddingsBody)
+    async with _using(state, body.model, receive) as model:
+        answer = await state.open.finish(embedded(body, model, state.rules), receive)
+    await send_json(answer, send)
+
+
+async def _llamacpp_embeddings(
+    state: ServerState, scope: Scope, receive: Receive, send: Send
+) -> None:
+    body = read_body(await _read(receive), LlamaCppEmbeddingBody)
+    async with _using(state, body.model, receive) as model:
+        answer = await state.open.finish(embedded_llamacpp(body, model, state.rules), receive)
+    await send_json(answer, send)
 
 
 async def _tokenize(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -314,6 +350,40 @@ async def _classify(state: ServerState, scope: Scope, receive: Receive, send: Se
     await send_json(answer, send)
 
 
+async def _preview(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), PreviewBody)
+    async with _inspecting(state, scope, body, receive) as inspection:
+        answer = await state.open.finish(inspection.preview(), receive)
+    await send_json(answer, send)
+
+
+async def _step(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), StepBody)
+    async with _inspecting(state, scope, body, receive) as inspection:
+        answer = await state.open.finish(inspection.step(), receive)
+    await send_json(answer, send)
+
+
+@asynccontextmanager
+async def _inspecting(
+    state: ServerState, scope: Scope, body: Any, receive: Receive
+) -> AsyncGenerator[TextInspection]:
+    async with _using(state, body.model, receive) as model:
+        whose = scope.get(WHOSE, "")
+        yield await plan_inspection(body, model, state.rules, state.anchors, whose)
+
+
+async def _attribution(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    body = read_body(await _read(receive), AttributionBody)
+    async with _using(state, body.model, receive) as model:
+        answer = await state.open.finish(state.attributions.answer(body, model), receive)
+    await send_json(answer, send)
+
+
+async def _status(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    await send_json(server_status(state.models, state.rules), send)
+
+
 async def _health(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     told = health(state.models)
     await send_json(told, send, 200 if told["status"] == "ok" else 503)
@@ -376,10 +446,16 @@ ROUTES: tuple[ServerRoute, ...] = (
                 _completions, CompletionBody),
     ServerRoute(("/v1/chat/completions", "/chat/completions"), "POST", "Answer a chat.",
                 _chats, ChatBody),
+    ServerRoute(("/v1/responses", "/responses"), "POST", "The same in OpenAI's newer shape.",
+                _responses, ResponseBody),
     ServerRoute(("/apply-template",), "POST", "A chat as the model's template writes it.",
                 _template, ChatBody),
     ServerRoute(("/completion", "/completions"), "POST", "The same in llama.cpp's words.",
                 _llamacpp, LlamaCppBody, lists=True),
+    ServerRoute(("/v1/embeddings",), "POST", "What texts are to a model, as vectors.",
+                _embeddings, EmbeddingsBody),
+    ServerRoute(("/embedding", "/embeddings"), "POST", "The same in llama.cpp's words.",
+                _llamacpp_embeddings, LlamaCppEmbeddingBody, lists=True),
     ServerRoute(("/tokenize",), "POST", "A text's tokens.", _tokenize, TokenizeBody),
     ServerRoute(("/detokenize",), "POST", "The text of tokens.", _detokenize, DetokenizeBody),
     ServerRoute(("/v1/models", "/models"), "GET", "The models.", _models),
@@ -397,6 +473,12 @@ ROUTES: tuple[ServerRoute, ...] = (
                 _attention, AttentionBody),
     ServerRoute(("/v1/llterm/classify",), "POST", "Which labels fit texts, with probabilities.",
                 _classify, ClassifyBody),
+    ServerRoute(("/v1/llterm/preview",), "POST", "What may follow a text, and what is drawn from.",
+                _preview, PreviewBody),
+    ServerRoute(("/v1/llterm/step",), "POST", "A token more, drawn or forced.", _step, StepBody),
+    ServerRoute(("/v1/llterm/attribution",), "POST", "What led to a token.",
+                _attribution, AttributionBody),
+    ServerRoute(("/v1/llterm/status",), "GET", "What each model can be asked.", _status),
     ServerRoute(HEALTH, "GET", "Whether the server is there.", _health),
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,

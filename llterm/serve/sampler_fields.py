@@ -53,6 +53,8 @@ _STAGES = {"typ_p": "typical_p"}
 _SEEDS = 1 << 53
 """Seeds are below this: JSON's readers keep them exactly."""
 _ROWS: Mapping[str, Setting] = {row.name: row for row in SAMPLING if row.name != SEED}
+SAMPLER_NAMES: Sequence[str] = (*_ROWS, *OTHER_NAMES, *_OF_OTHERS)
+"""All fields that `with_sampler_fields` adds."""
 
 
 def with_sampler_fields(kind: type[Kind]) -> type[Kind]:

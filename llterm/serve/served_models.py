@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from llterm.core.conversation import ChatTraits, Conversation
 from llterm.core.query import Backend
 from llterm.core.reasoning_markers import ReasoningMarkers, reasoning_markers
+from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.special_tokens import SpecialTokens, special_tokens
 from llterm.core.tokens import LearnsTokens, Tail, Token, Vocabulary, grows
 from llterm.core.tool_format import TemplateTools
@@ -16,11 +18,13 @@ from llterm.core.tool_probes import probed_tools
 from llterm.engine.backend_generator import BackendGenerator
 from llterm.engine.generation import Generator
 from llterm.engine.prompt_heads import chat_traits, written_chat
+from llterm.errors import CapabilityMissing
 from llterm.serve.api_errors import ApiError
 from llterm.serve.model_frames import ModelState
 from llterm.serve.model_process import ModelProcess
 from llterm.serve.serve_limits import ServeLimits
 
+ModelKind = Literal["text", "embedding"]
 _LONGEST = 512
 """Bytes that no token has, where not all are known."""
 
@@ -117,6 +121,29 @@ class ServedModel:
         else:
             ids = list(range(vocabulary.size))
         return map(vocabulary.token, ids)
+
+    @cached_property
+    def chains(self) -> Chains:
+        """How tokens are drawn of distributions that are told here."""
+        return Chains(self.vocabulary)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it tells what may follow a text; an encoder tells embeddings alone."""
+        return self.backend.capabilities.predicts
+
+    @property
+    def kind(self) -> ModelKind:
+        """What it is for."""
+        return "text" if self.predicts else "embedding"
+
+    def check_predicts(self) -> None:
+        """Raise CapabilityMissing where it does not predict text."""
+        if not self.predicts:
+            raise CapabilityMissing(
+                f"{self.name} does not predict text", "It tells embeddings alone.",
+                "Ask another model, or /v1/embeddings.",
+            )  # fmt: skip
 
     def check_ids(self, ids: Sequence[int], param: str) -> Tail:
         """The ids, if they are this model's. Raises ApiError naming the first that is not."""

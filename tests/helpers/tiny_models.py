@@ -57,6 +57,14 @@ class _Writer:
         self.weight(f"{block}.ffn_up.weight", HIDDEN, WIDTH)
         self.weight(f"{block}.ffn_down.weight", WIDTH, HIDDEN)
 
+    def biased(self, name: str, *shape: int) -> None:
+        self.weight(f"{name}.weight", *shape)
+        self.weight(f"{name}.bias", shape[0])
+
+    def layer_norm(self, name: str) -> None:
+        self.ones(f"{name}.weight", WIDTH)
+        self.weight(f"{name}.bias", WIDTH)
+
     def heads(self, per_layer: list[int] | int = HEADS) -> None:
         self.raw.add_head_count(HEADS)
         self.raw.add_head_count_kv(per_layer)
@@ -116,11 +124,12 @@ class _Writer:
         self.raw.add_add_space_prefix(blank)
         return len(tokens)
 
-    def close(self, vocabulary: int, scale: float = 3.0) -> Path:
-        """`scale` sets how peaked the distributions are."""
+    def close(self, vocabulary: int, scale: float = 3.0, *, output: bool = True) -> Path:
+        """`scale` sets how peaked the distributions are; without `output` there are none."""
         self.raw.add_vocab_size(vocabulary)
         self.weight("token_embd.weight", vocabulary, WIDTH, scale=scale)
-        self.ones("output_norm.weight", WIDTH)
+        if output:
+            self.ones("output_norm.weight", WIDTH)
         self.raw.write_header_to_file()
         self.raw.write_kv_data_to_file()
         self.raw.write_tensors_to_file()
@@ -138,13 +147,16 @@ def tiny_llama(
     special: Sequence[str] = (),
     template: str = "",
     scale: float = 3.0,
+    pooling: int | None = None,
 ) -> Path:
     """Full attention; with `pieces`, a SentencePiece vocabulary, which puts a `blank` before a text
     or does not; with names of further `special` tokens and a chat `template`, one for chats. A
-    `scale` of NaN gives logits that are none."""
+    `scale` of NaN gives logits that are none. `pooling` as for `tiny_encoder`."""
     writer = _Writer(path, "llama", context, seed)
     if template:
         writer.raw.add_chat_template(template)
+    if pooling is not None:
+        writer.raw.add_uint32("llama.pooling_type", pooling)
     writer.heads()
     writer.raw.add_rope_freq_base(10000.0)
     for layer in range(LAYERS):
@@ -201,10 +213,37 @@ def tiny_hybrid(path: Path, *, context: int = 512, seed: int = 0) -> Path:
     return writer.close(writer.byte_level_tokens())
 
 
-def tiny_encoder(path: Path) -> Path:
-    """A BERT's header: enough to see that it predicts no text."""
-    writer = _Writer(path, "bert", 512, 0)
-    return writer.close(writer.byte_level_tokens())
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁the", "▁cat", "▁sat", "▁on", "▁a", "▁mat", "s", "."]
+
+
+def tiny_encoder(path: Path, *, context: int = 64, pooling: int | None = None) -> Path:
+    """A BERT, which predicts no text. `pooling`: llama.cpp's number of the way in which its file
+    wants rows put together."""
+    writer = _Writer(path, "bert", context, 0)
+    writer.raw.add_head_count(HEADS)
+    writer.raw.add_layer_norm_eps(1e-12)
+    writer.raw.add_causal_attention(False)
+    if pooling is not None:
+        writer.raw.add_uint32("bert.pooling_type", pooling)
+    writer.raw.add_tokenizer_model("bert")
+    writer.raw.add_tokenizer_pre("default")
+    writer.raw.add_token_list(WORDS)
+    writer.raw.add_token_types([3, 3, 3, 3] + [1] * (len(WORDS) - 4))
+    writer.raw.add_token_type_count(2)
+    for name, id in (("padding", 0), ("unknown", 1), ("bos", 2), ("eos", 3), ("seperator", 3)):
+        writer.raw.add_uint32(f"tokenizer.ggml.{name}_token_id", id)
+    for name, size in (("position_embd", context), ("token_types", 2)):
+        writer.weight(f"{name}.weight", size, WIDTH)
+    writer.layer_norm("token_embd_norm")
+    for layer in range(LAYERS):
+        block = f"blk.{layer}"
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            writer.biased(f"{block}.{name}", WIDTH, WIDTH)
+        writer.layer_norm(f"{block}.attn_output_norm")
+        writer.biased(f"{block}.ffn_up", HIDDEN, WIDTH)
+        writer.biased(f"{block}.ffn_down", WIDTH, HIDDEN)
+        writer.layer_norm(f"{block}.layer_output_norm")
+    return writer.close(len(WORDS), output=False)
 
 
 ARCHITECTURES: dict[str, Callable[..., Path]] = {

@@ -54,6 +54,23 @@ UNBOUNDED = {
     "messages.tool_calls.function.arguments": "as `messages.content`",
     "tools.function.description": "as `messages.content`",
     "tools.function.parameters": "as `messages.content`",
+    "input": "as `messages.content`",
+    "input.content": "as `messages.content`",
+    "input.content.text": "as `messages.content`",
+    "input.content.refusal": "as `messages.content`",
+    "input.arguments": "as `messages.content`",
+    "input.output": "as `messages.content`",
+    "input.output.text": "as `messages.content`",
+    "input.output.refusal": "as `messages.content`",
+    "input.summary.text": "as `messages.content`",
+    "input.summary.refusal": "as `messages.content`",
+    "instructions": "as `messages.content`",
+    "text.format.schema": "bounded as text",
+    "text.format.name": "passed over",
+    "text.format.description": "passed over",
+    "tools.description": "as `messages.content`",
+    "tools.parameters": "as `messages.content`",
+    "tool_choice": "read whole, or refused",
 }
 """The only places without a bound of their own, and why."""
 NUMBERS = (
@@ -189,9 +206,9 @@ async def test_numbers_within_their_ranges_are_obeyed_or_refused_by_a_real_model
 async def ask(api: ServedApi, route: ServerRoute, body: Any) -> httpx2.Response:
     """A body at a route; what draws does not go on for long."""
     assert route.body is not None
-    if "max_tokens" in getattr(route.body, "__struct_fields__", ()):
-        body = {"max_tokens": 1, **body}
-    return await api.client.post(route.paths[0], json=body)
+    fields = getattr(route.body, "__struct_fields__", ())
+    few = {name: 1 for name in ("max_tokens", "max_output_tokens") if name in fields}
+    return await api.client.post(route.paths[0], json={**few, **body} if few else body)
 
 
 class Canary:

@@ -14,21 +14,11 @@ from llterm.backends.scripted import ScriptedBackend
 from llterm.serve.chat_bodies import CHAT_NEUTRAL
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.served_api import ServedApi, served
+from tests.helpers.thinking_template import SPECIAL, THINKING
 from tests.helpers.tiny_models import tiny_llama
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATH = "/v1/chat/completions"
-SPECIAL = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
-THINKING = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
-    "{% if message.role == 'assistant' %}{{ message.content.split('</think>')[-1] }}"
-    "{% for call in message.tool_calls or () %}{{ call.function | tojson }}{% endfor %}"
-    "{% else %}{{ message.content }}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if tools %}{{ tools | tojson }}{% endif %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}{% endif %}"
-)
-"""Opens thoughts, unless it is told not to."""
 Messages = list[Mapping[str, Any]]
 ASKED: Messages = [{"role": "user", "content": "A story"}]
 

@@ -10,7 +10,10 @@ import msgspec
 from llterm.config.schema import SERVE
 from llterm.serve.chat_bodies import ChatBody, MessageBody
 from llterm.serve.completion_bodies import CompletionBody
+from llterm.serve.embedding_bodies import EmbeddingsBody, LlamaCppEmbeddingBody
+from llterm.serve.inspection_bodies import AttributionBody, PreviewBody, StepBody
 from llterm.serve.llamacpp_bodies import DetokenizeBody, LlamaCppBody, TokenizeBody
+from llterm.serve.response_bodies import ResponseBody
 from llterm.serve.routes import ROUTES
 
 PAGE = (Path(__file__).parents[2] / "docs/serve.md").read_text("utf-8")
@@ -20,7 +23,8 @@ NAMED = set(re.findall(r"[A-Za-z0-9_/{}.-]+", " ".join(re.findall(r"`([^`]*)`", 
 def test_every_address_option_and_field_is_on_the_page() -> None:
     paths = {path.replace(":path", "") for route in ROUTES for path in route.paths}
     bodies: tuple[type[msgspec.Struct], ...] = (
-        CompletionBody, ChatBody, MessageBody, LlamaCppBody, TokenizeBody, DetokenizeBody
+        CompletionBody, ChatBody, MessageBody, LlamaCppBody, TokenizeBody, DetokenizeBody,
+        ResponseBody, EmbeddingsBody, LlamaCppEmbeddingBody, PreviewBody, StepBody, AttributionBody,
     )  # fmt: skip
     fields = {field for body in bodies for field in body.__struct_fields__}
     settings = {row.name for row in SERVE}

@@ -30,6 +30,8 @@ UNKNOWN = "unknown"
 _NOT_TEXT = {"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert",
              "neo-bert", "gemma-embedding", "t5encoder", "clip", "mmproj", "wavtokenizer-dec",
              "eurobert", "llama-embed"}  # fmt: skip
+_NO_ENCODERS = {"clip", "mmproj", "wavtokenizer-dec"}
+"""Those of them that are for pictures or sounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class ModelInfo:
     """Attention heads of a layer; 0 where there are none."""
     text: bool
     """Whether it predicts text at all."""
+    encoder: bool
+    """Whether it does not, and tells what texts are to it."""
     cell: int
     """Bytes that one token takes in an f16 cache, where every layer attends to everything."""
     template: str
@@ -210,6 +214,7 @@ class _Header:
             embedding=number("embedding_length"),
             heads=number("attention.head_count"),
             text=bool(architecture) and architecture not in _NOT_TEXT,
+            encoder=architecture in _NOT_TEXT - _NO_ENCODERS,
             cell=self._cell(number, values.get(f"{architecture}{_PER_LAYER}", 0)),
             template=str(values.get("tokenizer.chat_template", "")),
             licence=str(values.get("general.license", "")),

@@ -30,6 +30,7 @@ from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import Chat, ChatParts
 from llterm.core.conversation import ChatTraits, Conversation
+from llterm.core.embeddings import Embeddings
 from llterm.core.query import (
     Capabilities,
     Cost,
@@ -232,6 +233,8 @@ class LlamaBackend:
         self.vocabulary = vocabulary
         self.capabilities = capabilities
         self._owner = owner
+        self._embedding = asyncio.Lock()
+        """One question at a time has the context of embeddings, while others have turns."""
         owner.start()
 
     @property
@@ -297,6 +300,15 @@ class LlamaBackend:
             async for answer in answers:
                 return answer
         raise Interrupted("Reading the attention was stopped")
+
+    async def embed(self, texts: Sequence[bytes | Tail]) -> Embeddings:
+        tails = await asyncio.to_thread(lambda: [self.vocabulary.alone(text) for text in texts])
+        async with self._embedding:
+            answers = self._run(lambda runner: runner.embed(tails), apart=True)
+            async with aclosing(answers):
+                async for answer in answers:
+                    return answer
+        raise Interrupted("Reading the texts was stopped")
 
     def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
         return single_scores(self.score_columns(tokens, start, keep))
@@ -397,6 +409,7 @@ async def open_llama(
             ordered=True,
             anchored=loaded.ordered,
             attention=loaded.attentive,
+            embeddings=True,
             weights=path,
             kernels=settings.kernels,
         )

@@ -57,6 +57,11 @@ class LlamaVocabulary(EncodesHere):
     def token(self, id: int) -> Token:
         return self._tokens[id]
 
+    def alone(self, text: bytes | Tail, *, ends: bool = True) -> Tail:
+        """A text as llama.cpp reads one that stands alone: with special tokens at its `ends`, and
+        altered as the model wants it. Tokens are taken as they are."""
+        return tuple(self._call(text, special=ends)) if isinstance(text, bytes) else text
+
     def encode(self, data: bytes) -> Tail:
         ids: list[int] = []
         for part, whole in split_utf8(data):
@@ -108,14 +113,15 @@ class LlamaVocabulary(EncodesHere):
             ids = ids[1:]
         return ids
 
-    def _call(self, data: bytes) -> list[int]:
+    def _call(self, data: bytes, *, special: bool = False) -> list[int]:
+        """llama.cpp's tokens; with those that the model wants at the ends of a text."""
         room = len(data) + 8
         out = (self._llama.llama_token * room)()
-        count = self._llama.llama_tokenize(self._vocab, data, len(data), out, room, False, False)
+        count = self._llama.llama_tokenize(self._vocab, data, len(data), out, room, special, False)
         if count < 0:
             out = (self._llama.llama_token * -count)()
             count = self._llama.llama_tokenize(
-                self._vocab, data, len(data), out, -count, False, False
+                self._vocab, data, len(data), out, -count, special, False
             )
         return list(out[: max(count, 0)])
 

@@ -152,7 +152,25 @@ def load(
     *,
     cpu_alone: bool = False,
 ) -> LoadedModel:
-    """Load on the calling thread. `progress` is told the share done; False from it gives up.
+    """Load on the calling thread, as `load_weights` does, with a context. Raises ModelError."""
+    llama = library()
+    model = load_weights(path, settings, progress, cpu_alone=cpu_alone)
+    try:
+        return _open(llama, model, path, settings)
+    except ModelError:
+        llama.llama_model_free(model)
+        raise
+
+
+def load_weights(
+    path: Path,
+    settings: LlamaSettings,
+    progress: Callable[[float], bool],
+    *,
+    cpu_alone: bool = False,
+) -> Any:
+    """The model, loaded on the calling thread. `progress` is told the share done; False from it
+    gives up. Raises ModelError.
 
     `cpu_alone`: no GPU takes part, where with no layers on it one may still help with long texts.
     """
@@ -171,11 +189,7 @@ def load(
             "llama.cpp refused it; the log says why.",
             "Its architecture may be newer than the llama.cpp in use, or memory too small.",
         )
-    try:
-        return _open(llama, model, path, settings)
-    except ModelError:
-        llama.llama_model_free(model)
-        raise
+    return model
 
 
 def _open(llama: Any, model: Any, path: Path, settings: LlamaSettings) -> LoadedModel:

@@ -14,16 +14,18 @@ from llterm.backends.llamacpp.attention_capture import read_attention
 from llterm.backends.llamacpp.cache_images import ContextRun
 from llterm.backends.llamacpp.cell_owners import CROWDED_CHUNK, CellOwners
 from llterm.backends.llamacpp.context_decoder import ContextDecoder
+from llterm.backends.llamacpp.embedding_context import LANES, EmbeddingContext
 from llterm.backends.llamacpp.kv_cache import TRUNK, DecodeRow, RemoveCells
 from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
 from llterm.core.attention_weights import Attention
+from llterm.core.embeddings import Embeddings, unit_vectors
 from llterm.core.logit_rows import RowScratch, rows_at_once
 from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, ScoreColumns
 from llterm.core.tokens import Anchor, Tail, common
 from llterm.errors import LltermError
 
-Answer = TypeVar("Answer", bound=Fact | Failed | ScoreColumns | LogitRows | Attention)
+Answer = TypeVar("Answer", bound=Fact | Failed | ScoreColumns | LogitRows | Attention | Embeddings)
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 Bursts = Generator[Burst[Answer] | None]
@@ -52,6 +54,7 @@ class ModelRunner:
         self._owners = CellOwners(loaded, self._decoder, lambda: self.crowded())
         self._scratch = RowScratch()
         """For bursts alone: they are read on one thread."""
+        self._embedding: EmbeddingContext | None = None
 
     @property
     def loaded(self) -> LoadedModel:
@@ -69,6 +72,8 @@ class ModelRunner:
         return self._decoder.spent
 
     def free(self) -> None:
+        if self._embedding is not None:
+            self._embedding.free()
         self._decoder.free()
 
     def apart(self, tokens: Tail, start: int, *, aside: bool) -> bool:
@@ -189,6 +194,19 @@ class ModelRunner:
                 continue
             self._decoder.spent += Cost(attention.evaluated)
             yield partial(list, [attention])
+
+    def embed(self, texts: Sequence[Tail]) -> Bursts[Embeddings]:
+        """What texts are to the model, read in a context that is made on first use, and kept."""
+        if self._embedding is None:
+            loaded = self._loaded
+            lanes = 1 if loaded.whole else LANES
+            self._embedding = EmbeddingContext(
+                loaded.model, loaded.settings, loaded.window, loaded.stop, lanes=lanes
+            )
+        rows = yield from self._embedding.vectors(texts)
+        sizes = tuple(map(len, texts))
+        self._decoder.spent += Cost(sum(sizes))
+        yield partial(list, [Embeddings(unit_vectors(rows, self._name), sizes)])
 
     def _fitting(self, queries: list[Query]) -> tuple[list[Query], list[Fact | Failed]]:
         """Those whose path the model can see, and refusals of the others."""
