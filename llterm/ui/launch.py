@@ -15,7 +15,7 @@ from llterm.core.query import Backend
 from llterm.core.server_news import HearNews
 from llterm.core.weave_settings import WeaveSettings
 from llterm.keymap import Keymap
-from llterm.session.label_reading import LabelForm
+from llterm.session.label_reader import LabelForm
 
 Opening = Callable[[Callable[[float], None], HearNews], Awaitable[Backend]]
 """Opens the model; calls back with the share that is loaded, from any thread, and with the news of

@@ -16,7 +16,7 @@ from llterm.core.query import Backend, Fact, Failed, Query
 from llterm.engine.classify import Classifier
 from llterm.errors import BackendUnavailable
 from llterm.number_format import fine_percent, of_logprob
-from llterm.session.label_reading import LabelForm, LabelReading
+from llterm.session.label_reader import LabelForm, LabelReader
 from llterm.ui.dialogs.labels_dialog import LabelsDialog
 from llterm.ui.loom.loom_screen import LoomScreen
 from llterm.ui.widgets.fields import Area
@@ -211,7 +211,7 @@ async def test_bars_stand_there_before_all_is_known() -> None:
         if known[-1] and not reading.running:
             ended.set()
 
-    reading = LabelReading(begun, STORY.encode(), look)
+    reading = LabelReader(begun, STORY.encode(), look)
     reading.start(LabelForm("read, went to the river"))
     await ended.wait()
     assert {0, 1, 2} <= set(known)

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from llterm.core.classification.verdict_words import certainty, label_bars, other_wanted
 from llterm.core.display_text import visible
 from llterm.number_format import count_of
-from llterm.session.label_reading import LabelForm, LabelReading
+from llterm.session.label_reader import LabelForm, LabelReader
 from llterm.session.session import Session
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.launch import ScreenOptions
@@ -54,7 +54,7 @@ class LabelsDialog(Dialog[None]):
         self.title = f"What the model would call {what}"
         self._session, self._options = session, options
         self._end = visible(text[-END:])
-        self.reading = LabelReading(session, text, self._mark)
+        self.reading = LabelReader(session, text, self._mark)
         self._new = True
 
     def body(self) -> ComposeResult:

@@ -63,7 +63,7 @@ class LabelForm:
         return settings
 
 
-class LabelReading:
+class LabelReader:
     """One text, which the cursor's model is asked about."""
 
     def __init__(self, cursor: Cursor, text: bytes, changed: Callable[[], None]) -> None:
