@@ -68,6 +68,9 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "B",
     ),
+    Action(
+        "weave.classify", "alt+g", "everywhere", "What the model would call it: labels", "", "F"
+    ),
     Action("weave.keep_lines", "P", "suggestions", "Keep the other samples as branches"),
     Action("weave.diverse", "D", "suggestions", "Only suggestions that differ in wording, or all"),
     Action("weave.cutoff_down", "f9", "everywhere", "Lower the cutoff: more suggestions", "", "-"),
@@ -251,6 +254,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("loom.hoist", "z", "loom", "Show this branch alone, or the whole tree again"),
     Action("loom.sort", "s", "loom", "Sort the branches below: by time, probability, rating"),
     Action("loom.compare", "w", "loom", "Compare with the story; on the story: mark it", "compare"),
+    Action("loom.classify", "f", "loom", "What the model would call the branch: labels"),
     Action("loom.alternative", "i", "loom", "Swap an alternative in for a token", "swap"),
     Action("loom.child", "a", "loom", "Write a branch below this one"),
     Action("loom.sibling", "A", "loom", "Write a branch beside this one"),

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from llterm.core.classification.verdict_words import ABSTAINS
 from llterm.core.classification.verdicts import LabelShare, Verdict
 from llterm.core.display_text import display_text
 from llterm.jobs.classify import ClassifiedText, ClassifyResult
 from llterm.number_format import count_of, of_logprob, percent
-from llterm.reports.classify_text import ABSTAINS, classify_summary
+from llterm.reports.classify_text import classify_summary
 from llterm.reports.html_page import escaped, page
 
 MOST = 5000

@@ -15,6 +15,7 @@ from llterm.core.query import Backend
 from llterm.core.server_news import HearNews
 from llterm.core.weave_settings import WeaveSettings
 from llterm.keymap import Keymap
+from llterm.session.label_reader import LabelForm
 
 Opening = Callable[[Callable[[float], None], HearNews], Awaitable[Backend]]
 """Opens the model; calls back with the share that is loaded, from any thread, and with the news of
@@ -61,3 +62,5 @@ class ScreenOptions:
     launch: Launch
     ui: Ui
     """What the configuration says of the app, and then the settings panel."""
+    labels: LabelForm = field(default_factory=LabelForm)
+    """The labels that were asked for last."""

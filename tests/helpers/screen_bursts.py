@@ -22,6 +22,7 @@ from llterm.ui.dialogs.export_dialog import ExportDialog
 from llterm.ui.dialogs.help_dialog import HelpDialog
 from llterm.ui.dialogs.info_dialogs import LogDialog
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
+from llterm.ui.dialogs.labels_dialog import LabelsDialog
 from llterm.ui.dialogs.looms_dialog import LoomsDialog
 from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.place_dialogs import AlternativesDialog, PlaceDialog
@@ -148,8 +149,12 @@ PLAIN = [
         holds=lambda at: Path(EXPORTED).exists() and ends(" So.nopq")(at),
     ),
     in_order(
+        LabelsDialog, keys=written("alt+g", *"cat, dog", "ctrl+j", "f5", "escape", *"A"),
+        holds=lambda at: at.main.options.labels.labels == "cat, dog" and ends(" So.nopqA")(at),
+    ),
+    in_order(
         StoriesDialog, keys=written("ctrl+right_square_bracket", "2", *"r"),
-        holds=lambda at: at.story.endswith("r") and not at.story.endswith(" So.nopqr"),
+        holds=lambda at: at.story.endswith("r") and not at.story.endswith(" So.nopqAr"),
     ),
     in_order(
         ModelsDialog, keys=written("alt+m", "j", "k", "u", *"s"),

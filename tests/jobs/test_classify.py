@@ -86,7 +86,7 @@ def test_one_text_has_bars_and_a_table_a_line_each(tmp_path: Path) -> None:
     assert "accuracy" in many.err
     assert "of 4 texts" in many.err
     # The model wants something else: that is told, and what.
-    assert "wants to say something" in little.err
+    assert "wants something else" in little.err
     assert "␣the" in little.err
 
 

@@ -63,7 +63,7 @@ class ClassifySettings:
     def check(self) -> None:
         """Raise UsageError where nothing could be asked so."""
         if not self.questions:
-            raise UsageError("There are no labels", "", "Give two at least, with --label.")
+            raise UsageError("There are no labels", "", "Give two at least.")
         for question in self.questions:
             if not self.several or len(question.labels) != 1:
                 check_labels(question.labels)

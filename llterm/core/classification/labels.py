@@ -57,9 +57,7 @@ def typed_label(text: str) -> Label:
 def check_labels(labels: Sequence[Label]) -> None:
     """Raise UsageError where these cannot be told apart, or are too many."""
     if len(labels) < 2:
-        raise UsageError(
-            "There are too few labels", f"Given: {len(labels)}.", "Give two at least, with --label."
-        )
+        raise UsageError("There are too few labels", f"Given: {len(labels)}.", "Give two at least.")
     if len(labels) > MOST_LABELS:
         raise UsageError(
             "There are too many labels",

@@ -9,6 +9,7 @@ from llterm.core.provenance import Alternative
 from llterm.core.tree_outline import OutlineRow
 from llterm.session.manuscript import Change
 from llterm.ui.dialogs.comparison_dialog import ComparisonDialog
+from llterm.ui.dialogs.labels_dialog import LabelsDialog
 from llterm.ui.dialogs.place_dialogs import AlternativesDialog, BranchToken, CutPlace, PlaceDialog
 from llterm.ui.dialogs.text_dialogs import AskLine, AskText
 from llterm.ui.keyed_screen import Handler, Table
@@ -37,6 +38,7 @@ def table(screen: LoomPanes) -> Table:
         "loom.note": on_row(note),
         **{f"loom.rate_{n}": on_row(rate(n)) for n in range(6)},
         "loom.compare": on_row(compare),
+        "loom.classify": on_row(classify),
         "loom.alternative": on_row(alternative),
         "loom.child": Handler(lambda: write(screen, below=True)),
         "loom.sibling": Handler(lambda: write(screen, below=False), some),
@@ -224,6 +226,12 @@ def _deleted(screen: LoomPanes, count: int) -> str:
     if not count:
         return "there is nothing to delete"
     return f"{count:,} deleted, {screen.key('edit.undo')} brings back"
+
+
+def classify(screen: LoomPanes, row: OutlineRow) -> None:
+    """What the model would call the story, if it ended with this branch."""
+    text, main = screen.loom.text(row.ids[-1]), screen.main
+    screen.app.push_screen(LabelsDialog(main.session, main.options, text, "the branch"))
 
 
 def alternative(screen: LoomPanes, row: OutlineRow) -> None:

@@ -1,4 +1,4 @@
-"""`weave.*`: start, stop, grow, cutoff, constraint; sampled lines, sentence beams, autopilot."""
+"""`weave.*`: start, stop, grow, cutoff, constraint, labels; sampled lines, sentences, autopilot."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from llterm.errors import LltermError
 from llterm.number_format import count_of
 from llterm.session.stories import Story
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
+from llterm.ui.dialogs.labels_dialog import LabelsDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
 from llterm.ui.dialogs.stories_dialog import StoriesDialog
 from llterm.ui.keyed_screen import Handler, Table
@@ -38,6 +39,7 @@ def table(screen: Panes) -> Table:
         "weave.sample": Handler(lambda: sample(screen), lambda: screen.can_write),
         "weave.keep_lines": Handler(lambda: keep_lines(screen), lambda: screen.can_write),
         "weave.sentences": Handler(lambda: sentences(screen), lambda: screen.can_write),
+        "weave.classify": Handler(lambda: classify(screen), lambda: not screen.blank),
         "weave.autopilot": Handler(lambda: fly(screen), lambda: screen.can_write),
         "weave.clear": Handler(session.put_away, lambda: session.view is not None),
     }
@@ -149,6 +151,18 @@ def sentences(screen: Panes) -> None:
         return
     stop(screen)
     screen.app.push_screen(SentencesDialog(screen.session, screen.options, screen.take))
+
+
+def classify(screen: Panes) -> None:
+    """What the model would call the story; among suggestions, the story with the highlighted one
+    at the cursor."""
+    session, row = screen.session, screen.row
+    document = session.document
+    text, what = document.bytes_before(len(document.text)), "the story"
+    if screen.suggestions.has_focus and row is not None and not session.stale:
+        text = document.bytes_before(document.cursor) + session.added(row.tail)
+        what = "the suggestion"
+    screen.app.push_screen(LabelsDialog(session, screen.options, text, what))
 
 
 def fly(screen: Panes) -> None:

@@ -79,8 +79,11 @@ def _line(text: str) -> Text:
 class Area(TextArea):
     """A text of many lines. `text` is the text itself."""
 
-    def __init__(self, text: str = "", *, id: str | None = None) -> None:
-        super().__init__(text, soft_wrap=True, compact=True, highlight_cursor_line=False, id=id)
+    def __init__(self, text: str = "", *, placeholder: str = "", id: str | None = None) -> None:
+        super().__init__(
+            text, soft_wrap=True, compact=True, highlight_cursor_line=False,
+            placeholder=area_text(placeholder), id=id,
+        )  # fmt: skip
         self.cursor_blink = False
 
     def _set_document(self, text: str, language: str | None) -> None:
