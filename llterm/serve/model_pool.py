@@ -17,7 +17,7 @@ from llterm.engine.generation import Busy
 from llterm.errors import BackendUnavailable, LltermError, UsageError
 from llterm.serve.api_errors import ApiError
 from llterm.serve.model_opener import ModelOpener, ModelSource
-from llterm.serve.pooled_model import LoadState, ModelLoad, PooledModel, Replica
+from llterm.serve.pooled_model import LoadState, ModelLoad, PooledModel, PooledReplica
 from llterm.serve.served_models import ServedModel
 
 log = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ class ModelPool:
                     model.sources.remove(source)
                 raise
 
-    async def _opened(self, source: ModelSource, load: ModelLoad) -> Replica:
+    async def _opened(self, source: ModelSource, load: ModelLoad) -> PooledReplica:
         memory = await asyncio.to_thread(self._opener.memory, source)
         await self._make_room(load.model, memory)
         decoding = sum(
@@ -258,7 +258,7 @@ class ModelPool:
         def progress(share: float) -> None:
             load.share = share
 
-        return Replica(await self._opener.open(source, cores, progress), memory, source)
+        return PooledReplica(await self._opener.open(source, cores, progress), memory, source)
 
     async def _make_room(self, model: PooledModel, memory: int) -> None:
         """Let models go until there is room for so many bytes. Raises LltermError where that would

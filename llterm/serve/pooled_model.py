@@ -19,7 +19,7 @@ LoadState = Literal["queued", "loading", "done", "failed", "cancelled"]
 
 
 @dataclass(slots=True, eq=False)
-class Replica:
+class PooledReplica:
     """A model that is loaded."""
 
     model: ServedModel
@@ -61,7 +61,10 @@ class PooledModel:
     """A model that is served by this name, loaded or not."""
 
     def __init__(
-        self, known: KnownModel, sources: list[ModelSource], replicas: list[Replica] | None = None
+        self,
+        known: KnownModel,
+        sources: list[ModelSource],
+        replicas: list[PooledReplica] | None = None,
     ) -> None:
         """`sources`: what its replicas are loaded from when it is asked for."""
         self.known = known

@@ -22,7 +22,7 @@ from llterm.serve.http_server import HttpServer, listening
 from llterm.serve.model_administration import ModelAdministration, OfferedNames
 from llterm.serve.model_opener import ModelOpener
 from llterm.serve.model_pool import ModelPool
-from llterm.serve.pooled_model import PooledModel, Replica
+from llterm.serve.pooled_model import PooledModel, PooledReplica
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
@@ -105,7 +105,7 @@ async def served(
     limits = limits or ServeLimits(drain_seconds=0)
     opened: Sequence[Backend] = backends or [ScriptedBackend()]
     models = [await _served(each, limits) for each in opened]
-    held = [PooledModel(_known(model.name), [], [Replica(model)]) for model in models]
+    held = [PooledModel(_known(model.name), [], [PooledReplica(model)]) for model in models]
     pool = ModelPool(held, aliases or {}, ModelOpener(Config(), limits))
     rules = RequestRules(seed=seed, limits=limits)
     try:

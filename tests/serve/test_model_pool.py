@@ -31,12 +31,12 @@ from llterm.serve.request_rules import RequestRules
 from llterm.serve.serve_limits import ServeLimits
 from llterm.serve.served_models import ServedModel, served_model
 from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.fake_servers import LlamaServer
 from tests.helpers.faulty_server import FaultyServer
 from tests.helpers.http_model import HttpModel
 from tests.helpers.model_processes import LIMITS
 from tests.helpers.polling import until
 from tests.helpers.served_api import ServedApi, served_pool, told
+from tests.helpers.wide_servers import WholeServer
 
 PATH = "/v1/completions"
 BODY: Mapping[str, Any] = {"prompt": "The old", "max_tokens": 2, "seed": 1}
@@ -383,7 +383,7 @@ def texts(result: SuggestResult) -> dict[bytes, float]:
 
 async def test_a_model_on_a_server_is_served_through_the_same_face() -> None:
     """A llama.cpp server's, asked for by name, with a tree on top."""
-    async with FaultyServer(HttpModel(LlamaServer())) as server:
+    async with FaultyServer(HttpModel(WholeServer())) as server:
         address = server.url
         behind = ModelConfig(server=ServerSettings((address,)))
         config = Config(models={"behind": behind, "a": CONFIG.models["a"]})
@@ -405,7 +405,7 @@ async def test_a_model_on_a_server_is_served_through_the_same_face() -> None:
                 again = await api.ask(PATH, **{**body, "prompt": ids}, model="behind")
                 assert again["choices"][0]["text"] == choice["text"]
                 assert (await api.client.get("/health")).json() == {"status": "ok"}
-                weave = WeaveSettings(depth=2, beams=3)
+                weave = WeaveSettings(depth=2, beams=4)
                 direct, through = [
                     texts(await suggest(Request(Config(weave=weave), (name,), b"Once")))
                     for name in (address, f"{api.address}#behind")
