@@ -15,6 +15,7 @@ from llterm.backends import caches
 from llterm.backends.llamacpp import kernel_trial, model_trial
 from llterm.backends.llamacpp.loader import LlamaSettings
 from llterm.backends.remote import server_memory
+from llterm.jobs.batch_output import BatchFiles, begun_run
 from llterm.json_file import keep_json, read_json
 from llterm.session import loom_models, looms
 from tests.helpers.bundled_model import BUNDLED
@@ -73,8 +74,16 @@ def _vocabulary(path: Path) -> object:
     return server_memory.recall_vocabulary(_FINGERPRINT)
 
 
+def _batch(path: Path) -> object:
+    files = BatchFiles(path.with_name("out.jsonl"))
+    files.results.touch()
+    path.rename(files.header)
+    return begun_run(files)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "served_addresses.py _read": _served,
+    "jobs/batch_output.py begun_run": _batch,
     "session/loom_models.py _read": _chosen,
     "session/looms.py deleted": _deleted,
     "session/looms.py recent_looms": _recent,

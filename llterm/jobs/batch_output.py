@@ -110,7 +110,7 @@ def opened_output(
     where it was begun otherwise, unless `accept_changes`, where another run writes it, or where a
     file is none of ours; LltermError where nothing can be written.
     """
-    begun = _begun(files)
+    begun = begun_run(files)
     output = BatchOutput(files, _opened(files.results))
     try:
         _begin(output, header, seed, begun, accept_changes=accept_changes)
@@ -249,7 +249,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _begun(files: BatchFiles) -> Mapping[str, Any]:
+def begun_run(files: BatchFiles) -> Mapping[str, Any]:
     """How the run was begun; empty where there is none, or that is not known."""
     if not present(files.results):
         return {}

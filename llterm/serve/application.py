@@ -21,7 +21,9 @@ from llterm.serve.request_gates import (
     NameGate,
     OriginGate,
 )
-from llterm.serve.routes import HEALTH, ROUTES, ServerRoute, ServerState, send_json
+from llterm.serve.routes import HEALTH, ROUTES
+from llterm.serve.server_route import ServerRoute, send_json
+from llterm.serve.server_state import ServerState
 
 DOCUMENT = "/openapi.json"
 

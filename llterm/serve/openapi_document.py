@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from llterm.serve.routes import ServerRoute
+from llterm.serve.server_route import ServerRoute
 from llterm.version import __version__
 
 _PLACES = "#/components/schemas/{name}"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from llterm.core.json_text import json_text
-from llterm.serve.admin_bodies import GallamaBody, GallamaModel, GallamaName, LoadBody, UnloadBody
+from llterm.serve.admin_routes import ADMIN_ROUTES
 from llterm.serve.agent_mixtures import AgentMixture
 from llterm.serve.api_errors import ApiError
 from llterm.serve.body_reader import read_body
@@ -31,7 +30,6 @@ from llterm.serve.llamacpp_bodies import DetokenizeBody, LlamaCppBody, TokenizeB
 from llterm.serve.llamacpp_completions import complete_llamacpp, plan_llamacpp, stream_llamacpp
 from llterm.serve.llterm_bodies import AttentionBody, FactsBody, RowsBody, ScoresBody
 from llterm.serve.llterm_questions import (
-    OwnAnchors,
     answered_facts,
     own_models,
     own_vocabulary,
@@ -39,7 +37,6 @@ from llterm.serve.llterm_questions import (
     shown_attention,
     whole_rows,
 )
-from llterm.serve.model_administration import ModelAdministration, gallama_parts, load_record
 from llterm.serve.model_facts import (
     detokenized,
     health,
@@ -49,121 +46,18 @@ from llterm.serve.model_facts import (
     tokenized,
     tokenizer_info,
 )
-from llterm.serve.model_mixes import MIX, ModelMixes, mixed_names
-from llterm.serve.model_pool import ModelPool
-from llterm.serve.open_requests import OpenRequests
-from llterm.serve.request_counts import RequestCounts
 from llterm.serve.request_gates import WHOSE
-from llterm.serve.request_rules import RequestRules
 from llterm.serve.response_bodies import ResponseBody
-from llterm.serve.served_attributions import ServedAttributions, server_status
+from llterm.serve.served_attributions import server_status
 from llterm.serve.served_models import ServedModel
+from llterm.serve.server_route import Respond, ServerRoute, read_whole, send_json, send_text
+from llterm.serve.server_state import ServerState, awaited, check_name, used, using
 from llterm.serve.stateless_responses import answer_response, plan_response, stream_response
 from llterm.serve.text_completions import complete, plan_completion, stream_completion
 from llterm.serve.text_embeddings import embedded, embedded_llamacpp
 from llterm.version import __version__
 
 HEALTH = ("/health", "/v1/health")
-Method = Literal["GET", "POST"]
-
-
-@dataclass(slots=True, eq=False)
-class ServerState:
-    """What all routes work with."""
-
-    models: ModelPool
-    rules: RequestRules
-    administration: ModelAdministration
-    open: OpenRequests = field(init=False)
-    counts: RequestCounts = field(default_factory=RequestCounts)
-    mixes: ModelMixes = field(default_factory=ModelMixes)
-    anchors: OwnAnchors = field(default_factory=OwnAnchors)
-    attributions: ServedAttributions = field(default_factory=ServedAttributions)
-    metrics: bool = False
-
-    def __post_init__(self) -> None:
-        self.open = OpenRequests(self.rules.limits.request_seconds)
-
-
-Respond = Callable[[ServerState, Scope, Receive, Send], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerRoute:
-    """One route."""
-
-    paths: tuple[str, ...]
-    """The first is its name; the others are what other servers call it."""
-    method: Method
-    summary: str
-    respond: Respond
-    body: Any = None
-    """A type, or a union of such."""
-    kind: str = "application/json"
-    """Of its answer."""
-    lists: bool = False
-    """What asks for several texts has a list of answers."""
-    admin: bool = False
-    """Asks for an operator's key, and is not there where none is given."""
-
-
-async def send_json(value: Any, send: Send, status: int = 200) -> None:
-    """A whole answer."""
-    await send_text(json_text(value, compact=True, ascii=False), "application/json", send, status)
-
-
-async def send_text(text: str, kind: str, send: Send, status: int = 200) -> None:
-    """A whole answer of some kind of text."""
-    data = text.encode()
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(data)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": data})
-
-
-async def _read(receive: Receive) -> bytes:
-    """The body, which `BodyGate` gives whole."""
-    message = await receive()
-    return bytes(message["body"])
-
-
-Wait = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
-
-
-@asynccontextmanager
-async def _used(state: ServerState, name: str | None, *, wait: Wait) -> AsyncGenerator[ServedModel]:
-    """The model of this name, or the mix, as long as a request needs it; `wait` waits for one that
-    is not loaded. Raises LltermError."""
-    if name and name.startswith(MIX) and state.models.find(name) is None:
-        async with AsyncExitStack() as stack:
-            members = [
-                await stack.enter_async_context(_used(state, each, wait=wait))
-                for each in mixed_names(name)
-            ]
-            yield state.mixes.get(members, state.models.loaded)
-        return
-    model = state.models.get(name)
-    while not model.is_ready:
-        await wait(state.models.make_ready(model))
-    with state.models.held(model) as served:
-        yield served
-
-
-def _using(
-    state: ServerState, name: str | None, receive: Receive
-) -> AbstractAsyncContextManager[ServedModel]:
-    """The same; the request waits. Raises ClientGone too."""
-    return _used(state, name, wait=lambda work: state.open.finish(work, receive))
-
-
-async def _awaited(work: Coroutine[Any, Any, None]) -> None:
-    await work
-
-
-def _check_name(state: ServerState, name: str | None) -> None:
-    """Raise ApiError (404) for a name of no model and no mix."""
-    mixed = name and name.startswith(MIX) and state.models.find(name) is None
-    for each in mixed_names(name) if mixed and name else [name]:
-        state.models.get(each)
 
 
 async def _draw(
@@ -191,8 +85,8 @@ async def _run(whole: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def _completions(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), CompletionBody)
-    async with _using(state, body.model, receive) as model:
+    body = read_body(await read_whole(receive), CompletionBody)
+    async with using(state, body.model, receive) as model:
         plan = await plan_completion(body, model, state.rules, scope.get(WHOSE, ""))
         await _draw(
             state, plan.choices, plan.streams, lambda: complete(plan),
@@ -201,19 +95,19 @@ async def _completions(state: ServerState, scope: Scope, receive: Receive, send:
 
 
 async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), ChatBody)
+    body = read_body(await read_whole(receive), ChatBody)
     whose = scope.get(WHOSE, "")
     if body.mixture_of_agents is not None:
-        use = partial(_used, state, wait=_awaited)
+        use = partial(used, state, wait=awaited)
         mixture = AgentMixture(body, use, state.rules, whose, state.counts)
         for name in mixture.names:
-            _check_name(state, name)
+            check_name(state, name)
         if body.stream:
             await state.open.stream(mixture.streamed(), receive, send)
         else:
             await send_json(await state.open.finish(mixture.answered(), receive), send)
         return
-    async with _using(state, body.model, receive) as model:
+    async with using(state, body.model, receive) as model:
         plan = await plan_chat(body, model, state.rules, whose)
         await _draw(
             state, plan.choices, plan.streams, lambda: answer_chat(plan),
@@ -222,8 +116,8 @@ async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send)
 
 
 async def _responses(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), ResponseBody)
-    async with _using(state, body.model, receive) as model:
+    body = read_body(await read_whole(receive), ResponseBody)
+    async with using(state, body.model, receive) as model:
         plan = await plan_response(body, model, state.rules, scope.get(WHOSE, ""))
         await _draw(
             state, plan.choices, plan.streams, lambda: answer_response(plan),
@@ -231,16 +125,9 @@ async def _responses(state: ServerState, scope: Scope, receive: Receive, send: S
         )  # fmt: skip
 
 
-async def _template(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), ChatBody)
-    async with _using(state, body.model, receive) as model:
-        answer = await state.open.finish(applied_template(body, model), receive)
-    await send_json(answer, send)
-
-
 async def _llamacpp(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), LlamaCppBody)
-    async with _using(state, body.model, receive) as model:
+    body = read_body(await read_whole(receive), LlamaCppBody)
+    async with using(state, body.model, receive) as model:
         plan = await plan_llamacpp(body, model, state.rules, scope.get(WHOSE, ""))
         await _draw(
             state, plan.choices, plan.streams, lambda: complete_llamacpp(plan),
@@ -248,32 +135,9 @@ async def _llamacpp(state: ServerState, scope: Scope, receive: Receive, send: Se
         )  # fmt: skip
 
 
-async def _embeddings(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), EmbeddingsBody)
-    async with _using(state, body.model, receive) as model:
-        answer = await state.open.finish(embedded(body, model, state.rules), receive)
-    await send_json(answer, send)
-
-
-async def _llamacpp_embeddings(
-    state: ServerState, scope: Scope, receive: Receive, send: Send
-) -> None:
-    body = read_body(await _read(receive), LlamaCppEmbeddingBody)
-    async with _using(state, body.model, receive) as model:
-        answer = await state.open.finish(embedded_llamacpp(body, model, state.rules), receive)
-    await send_json(answer, send)
-
-
-async def _tokenize(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), TokenizeBody)
-    async with _using(state, body.model, receive) as model:
-        answer = await tokenized(body, model)
-    await send_json(answer, send)
-
-
 async def _detokenize(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), DetokenizeBody)
-    async with _using(state, body.model, receive) as model:
+    body = read_body(await read_whole(receive), DetokenizeBody)
+    async with using(state, body.model, receive) as model:
         answer = detokenized(body.tokens, model)
     await send_json(answer, send)
 
@@ -288,13 +152,13 @@ async def _model(state: ServerState, scope: Scope, receive: Receive, send: Send)
 
 
 async def _props(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    async with _using(state, None, receive) as model:
+    async with using(state, None, receive) as model:
         answer = props(model, state.rules)
     await send_json(answer, send)
 
 
 async def _tokenizer(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    async with _using(state, None, receive) as model:
+    async with using(state, None, receive) as model:
         answer = tokenizer_info(model)
     await send_json(answer, send)
 
@@ -302,7 +166,7 @@ async def _tokenizer(state: ServerState, scope: Scope, receive: Receive, send: S
 async def _own(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     # Who wants one that is not loaded names it.
     if name := Request(scope).query_params.get("model"):
-        async with _using(state, name, receive):
+        async with using(state, name, receive):
             answer = own_models(state.models)
     else:
         answer = own_models(state.models)
@@ -310,55 +174,41 @@ async def _own(state: ServerState, scope: Scope, receive: Receive, send: Send) -
 
 
 async def _vocabulary(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    async with _using(state, scope["path_params"]["id"], receive) as model:
+    async with using(state, scope["path_params"]["id"], receive) as model:
         # Some hundred thousand tokens take long enough for streams to be seen waiting.
         answer = await asyncio.to_thread(own_vocabulary, model)
     await send_json(answer, send)
 
 
 async def _facts(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), FactsBody)
-    async with _using(state, body.model, receive) as model:
+    body = read_body(await read_whole(receive), FactsBody)
+    async with using(state, body.model, receive) as model:
         work = answered_facts(body, model, state.anchors, scope.get(WHOSE, ""))
         answer = await state.open.finish(work, receive)
     await send_json(answer, send)
 
 
 async def _scores(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), ScoresBody)
-    async with _using(state, body.model, receive) as model:
+    body = read_body(await read_whole(receive), ScoresBody)
+    async with using(state, body.model, receive) as model:
         await state.open.stream(scored(body, model), receive, send)
 
 
 async def _rows(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), RowsBody)
-    async with _using(state, body.model, receive) as model:
+    body = read_body(await read_whole(receive), RowsBody)
+    async with using(state, body.model, receive) as model:
         await state.open.stream(whole_rows(body, model), receive, send)
 
 
-async def _attention(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), AttentionBody)
-    async with _using(state, body.model, receive) as model:
-        answer = await state.open.finish(shown_attention(body, model), receive)
-    await send_json(answer, send)
-
-
-async def _classify(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), ClassifyBody)
-    async with _using(state, body.model, receive) as model:
-        answer = await state.open.finish(classified(body, model), receive)
-    await send_json(answer, send)
-
-
 async def _preview(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), PreviewBody)
+    body = read_body(await read_whole(receive), PreviewBody)
     async with _inspecting(state, scope, body, receive) as inspection:
         answer = await state.open.finish(inspection.preview(), receive)
     await send_json(answer, send)
 
 
 async def _step(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), StepBody)
+    body = read_body(await read_whole(receive), StepBody)
     async with _inspecting(state, scope, body, receive) as inspection:
         answer = await state.open.finish(inspection.step(), receive)
     await send_json(answer, send)
@@ -368,16 +218,9 @@ async def _step(state: ServerState, scope: Scope, receive: Receive, send: Send) 
 async def _inspecting(
     state: ServerState, scope: Scope, body: Any, receive: Receive
 ) -> AsyncGenerator[TextInspection]:
-    async with _using(state, body.model, receive) as model:
+    async with using(state, body.model, receive) as model:
         whose = scope.get(WHOSE, "")
         yield await plan_inspection(body, model, state.rules, state.anchors, whose)
-
-
-async def _attribution(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), AttributionBody)
-    async with _using(state, body.model, receive) as model:
-        answer = await state.open.finish(state.attributions.answer(body, model), receive)
-    await send_json(answer, send)
 
 
 async def _status(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -402,43 +245,34 @@ async def _metrics(state: ServerState, scope: Scope, receive: Receive, send: Sen
     await send_text(text, "text/plain; version=0.0.4", send)
 
 
-async def _administered(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(await asyncio.to_thread(state.administration.models), send)
+def _answering(
+    kind: type[msgspec.Struct],
+    answer: Callable[[ServerState, Any, ServedModel], Coroutine[Any, Any, Any]],
+) -> Respond:
+    """Answers a body of this kind whole, by the model that it names."""
+
+    async def respond(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+        body: Any = read_body(await read_whole(receive), kind)
+        async with using(state, body.model, receive) as model:
+            told = await state.open.finish(answer(state, body, model), receive)
+        await send_json(told, send)
+
+    return respond
 
 
-async def _queue(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(state.administration.loads(), send)
-
-
-async def _load(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), LoadBody)
-    loads = state.administration.load(body.models)
-    await send_json({"object": "list", "data": [load_record(load) for load in loads]}, send)
-
-
-async def _unload(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), UnloadBody)
-    work = state.administration.unload(body.model, remove=body.remove)
-    await state.open.finish(work, receive)
-    await send_json({"model": body.model, "state": "removed" if body.remove else "unloaded"}, send)
-
-
-async def _gallama_add(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body: GallamaModel | list[GallamaModel] = read_body(await _read(receive), GallamaBody)
-    loads = state.administration.load(gallama_parts(body), further=True)
-    ids = ",".join(dict.fromkeys(load.id for load in loads))
-    await send_json({"message": "Model(s) queued for loading", "task_id": ids}, send)
-
-
-async def _gallama_task(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    id = scope["path_params"]["id"]
-    await send_json({"task_id": id, "status": state.administration.task_status(id)}, send)
-
-
-async def _gallama_remove(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await _read(receive), GallamaName)
-    await state.open.finish(state.administration.unload(body.model_id, remove=True), receive)
-    await send_json({"message": f"All instances of model {body.model_id} removed"}, send)
+_template = _answering(ChatBody, lambda _, body, model: applied_template(body, model))
+_embeddings = _answering(
+    EmbeddingsBody, lambda state, body, model: embedded(body, model, state.rules)
+)
+_llamacpp_embeddings = _answering(
+    LlamaCppEmbeddingBody, lambda state, body, model: embedded_llamacpp(body, model, state.rules)
+)
+_tokenize = _answering(TokenizeBody, lambda _, body, model: tokenized(body, model))
+_attention = _answering(AttentionBody, lambda _, body, model: shown_attention(body, model))
+_classify = _answering(ClassifyBody, lambda _, body, model: classified(body, model))
+_attribution = _answering(
+    AttributionBody, lambda state, body, model: state.attributions.answer(body, model)
+)
 
 
 ROUTES: tuple[ServerRoute, ...] = (
@@ -483,17 +317,5 @@ ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,
                 kind="text/plain"),
-    ServerRoute(("/v1/llterm/admin/models",), "GET", "Every model, and how it is doing.",
-                _administered, admin=True),
-    ServerRoute(("/v1/llterm/admin/queue",), "GET", "What is loaded, and how far.", _queue,
-                admin=True),
-    ServerRoute(("/v1/llterm/admin/load",), "POST", "Load models.", _load, LoadBody, admin=True),
-    ServerRoute(("/v1/llterm/admin/unload",), "POST", "Let a model go.", _unload, UnloadBody,
-                admin=True),
-    ServerRoute(("/add_model", "/v1/add_model"), "POST", "Load models, in gallama's words.",
-                _gallama_add, GallamaBody, admin=True),
-    ServerRoute(("/task_status/{id}", "/v1/task_status/{id}"), "GET", "How far that is.",
-                _gallama_task, admin=True),
-    ServerRoute(("/remove_model", "/v1/remove_model"), "POST", "Serve a model no more.",
-                _gallama_remove, GallamaName, admin=True),
+    *ADMIN_ROUTES,
 )  # fmt: skip

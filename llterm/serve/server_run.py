@@ -26,8 +26,8 @@ from llterm.serve.model_opener import ModelOpener, ModelSource
 from llterm.serve.model_pool import ModelPool
 from llterm.serve.pooled_model import PooledModel
 from llterm.serve.request_rules import RequestRules
-from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
+from llterm.serve.server_state import ServerState
 from llterm.serve.server_status import ServerStatus, StatusLooks
 from llterm.served_addresses import already_served, announced
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from llterm.serve.routes import ServerState
+from llterm.serve.server_state import ServerState
 
 _SPAN = 8
 """Looks over which the speed is taken."""

@@ -93,7 +93,7 @@ def test_a_bundled_model_takes_settings_without_a_path(home: Path) -> None:
 
 @pytest.mark.parametrize("quotes", ['"weave.stop" = "f6"', 'weave.stop = ["f6"]'])
 def test_keys_with_and_without_quotes(home: Path, quotes: str) -> None:
-    text = '[keys]\n"weave.grow" = "alt+g,ctrl+o"\n"app.jump" = "f20"\n' + quotes
+    text = '[keys]\n"weave.grow" = "alt+9,ctrl+o"\n"app.jump" = "f20"\n' + quotes
     write(home / "user/llterm.toml", text)
     assert load(home).keys["weave.stop"] == "f6"
 

@@ -24,9 +24,9 @@ from llterm.serve.model_opener import ModelOpener
 from llterm.serve.model_pool import ModelPool
 from llterm.serve.pooled_model import PooledModel, PooledReplica
 from llterm.serve.request_rules import RequestRules
-from llterm.serve.routes import ServerState
 from llterm.serve.serve_limits import ServeLimits
 from llterm.serve.served_models import ServedModel, served_model
+from llterm.serve.server_state import ServerState
 
 
 @dataclass(frozen=True, slots=True, eq=False)

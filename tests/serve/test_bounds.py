@@ -25,8 +25,9 @@ from llterm.backends.remote.api_keys import Secret
 from llterm.serve.api_errors import ApiError
 from llterm.serve.application import Access
 from llterm.serve.body_reader import read_body
-from llterm.serve.routes import ROUTES, ServerRoute
+from llterm.serve.routes import ROUTES
 from llterm.serve.serve_limits import ServeLimits
+from llterm.serve.server_route import ServerRoute
 from tests.helpers.body_walk import BodyPlace, places
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.served_api import ServedApi, served

@@ -1,0 +1,53 @@
+"""One route of the server, and the ways of reading and answering that routes share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from starlette.types import Receive, Scope, Send
+
+from llterm.core.json_text import json_text
+from llterm.serve.server_state import ServerState
+
+Method = Literal["GET", "POST"]
+Respond = Callable[[ServerState, Scope, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRoute:
+    """One route."""
+
+    paths: tuple[str, ...]
+    """The first is its name; the others are what other servers call it."""
+    method: Method
+    summary: str
+    respond: Respond
+    body: Any = None
+    """A type, or a union of such."""
+    kind: str = "application/json"
+    """Of its answer."""
+    lists: bool = False
+    """What asks for several texts has a list of answers."""
+    admin: bool = False
+    """Asks for an operator's key, and is not there where none is given."""
+
+
+async def send_json(value: Any, send: Send, status: int = 200) -> None:
+    """A whole answer."""
+    await send_text(json_text(value, compact=True, ascii=False), "application/json", send, status)
+
+
+async def send_text(text: str, kind: str, send: Send, status: int = 200) -> None:
+    """A whole answer of some kind of text."""
+    data = text.encode()
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(data)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
+
+
+async def read_whole(receive: Receive) -> bytes:
+    """The body, which `BodyGate` gives whole."""
+    message = await receive()
+    return bytes(message["body"])
