@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from llterm.backends.remote.transport import of_server
 from llterm.core.chat_messages import Chat
 from llterm.core.classification.classify_settings import (
     ClassifySettings,
@@ -74,7 +75,9 @@ class LabelReader:
         self._task = BackgroundTask("The text could not be classified", self._ended)
         self.verdict: Verdict | None = None
         """As far as it is known; None until some label has a probability."""
-        self.error: LltermError | None = None
+        self._error: LltermError | None = None
+        self._returned = 0
+        """How often the model's servers had answered again when that came."""
         self.seen = SeenStory()
         """How much of the text the model was given."""
         self.cost = Cost()
@@ -83,9 +86,15 @@ class LabelReader:
     def running(self) -> bool:
         return self._task.running
 
+    @property
+    def error(self) -> LltermError | None:
+        """Why it ended; a server's that has answered since is none any more."""
+        well = of_server(self._error) and self._cursor.returns > self._returned
+        return None if well else self._error
+
     def start(self, form: LabelForm) -> None:
         """Ask anew. Returns at once; what is wrong with the form is its error."""
-        self.verdict = self.error = None
+        self.verdict = self._error = None
         self.seen, self.cost = SeenStory(), Cost()
         self._task.start(lambda: self._read(form))
         self._changed()
@@ -102,7 +111,8 @@ class LabelReader:
     # --- inner workings
 
     def _ended(self, reason: Reason) -> None:
-        self.error = reason if isinstance(reason, LltermError) else None
+        self._error = reason if isinstance(reason, LltermError) else None
+        self._returned = self._cursor.returns
         self._changed()
 
     async def _read(self, form: LabelForm) -> Reason:

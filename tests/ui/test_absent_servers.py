@@ -31,7 +31,9 @@ from llterm.core.query import Backend
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine import ensemble
 from llterm.engine.mixture import Mix
+from llterm.session.label_reader import LabelReader
 from llterm.ui.dialogs.info_dialogs import ServerDialog
+from llterm.ui.dialogs.labels_dialog import LabelsDialog
 from llterm.ui.dialogs.models_dialog import ModelsDialog
 from llterm.ui.dialogs.sentences_dialog import SentencesDialog
 from llterm.ui.mix.mix_screen import MixScreen
@@ -85,6 +87,19 @@ async def another_round(at: Driven) -> None:
     await at.opened(SentencesDialog)
 
 
+def reading(at: Driven) -> LabelReader | None:
+    return at.app.screen.reading if isinstance(at.app.screen, LabelsDialog) else None
+
+
+async def ask_labels(at: Driven) -> None:
+    """Open the dialog and type labels, or ask again."""
+    if reading(at) is None:
+        await at.press("alt+g")
+        await at.opened(LabelsDialog)
+        await at.press(*"fox, slept")
+    await at.press("ctrl+j")
+
+
 ACTIVITIES: Mapping[str, Activity] = {
     "Cursor": Activity(
         keys("ctrl+j"),
@@ -120,6 +135,12 @@ ACTIVITIES: Mapping[str, Activity] = {
         another_round,
         lambda at: bool(sitting(at) and sitting(at).sentences.running),  # type: ignore[union-attr]
         lambda at: sitting(at) and sitting(at).sentences.offers,  # type: ignore[union-attr]
+        keys("escape"),
+    ),
+    "LabelReader": Activity(
+        ask_labels,
+        lambda at: bool((reader := reading(at)) and reader.running),
+        lambda at: (reader := reading(at)) and reader.verdict,
         keys("escape"),
     ),
 }

@@ -21,10 +21,12 @@ import llterm.ui
 from llterm.constraints.spec import Constraint
 from llterm.core.chat_messages import Chat
 from llterm.core.display_text import area_text, field_text
+from llterm.session.label_reader import LabelForm
 from llterm.ui.dialogs.chat_dialog import ChatDialog
 from llterm.ui.dialogs.constraint_dialog import ConstraintDialog
 from llterm.ui.dialogs.export_dialog import ExportDialog
 from llterm.ui.dialogs.inspector_dialog import InspectorDialog
+from llterm.ui.dialogs.labels_dialog import LabelsDialog
 from llterm.ui.dialogs.sampler_dialog import SamplerDialog
 from llterm.ui.dialogs.sentences_dialog import WriteIn
 from llterm.ui.dialogs.settings_dialog import SettingsDialog
@@ -57,6 +59,11 @@ def _inspector(at: Driven) -> Screen[Any]:
     return InspectorDialog(at.session, spot, "a token")
 
 
+def _labels(at: Driven) -> Screen[Any]:
+    at.main.options.labels = LabelForm(LINES, LINES)
+    return LabelsDialog(at.session, at.main.options, b"text", TEXT)
+
+
 SCREENS: dict[type[Any], Callable[[Driven], Screen[Any]]] = {
     AskLine: lambda at: AskLine(TEXT, LINES, TEXT),
     AskText: lambda at: AskText(TEXT, LINES),
@@ -65,6 +72,7 @@ SCREENS: dict[type[Any], Callable[[Driven], Screen[Any]]] = {
     EditBranch: lambda at: EditBranch(LINES),
     ExportDialog: lambda at: ExportDialog(Path(f"{hostile_text.TEXT.replace('/', '')}.loom")),
     InspectorDialog: _inspector,
+    LabelsDialog: _labels,
     PrefixDialog: lambda at: PrefixDialog(LINES),
     PutText: lambda at: PutText(LINES),
     SamplerDialog: lambda at: SamplerDialog(at.session),

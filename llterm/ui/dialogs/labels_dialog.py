@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from llterm.core.classification.verdict_words import certainty, label_bars, other_wanted
 from llterm.core.display_text import visible
+from llterm.errors import LltermError
 from llterm.number_format import count_of
 from llterm.session.label_reader import LabelForm, LabelReader
 from llterm.session.session import Session
@@ -56,6 +57,8 @@ class LabelsDialog(Dialog[None]):
         self._end = visible(text[-END:])
         self.reading = LabelReader(session, text, self._mark)
         self._new = True
+        self._told: LltermError | None = None
+        """The error that is shown."""
 
     def body(self) -> ComposeResult:
         form = self._options.labels
@@ -133,10 +136,10 @@ class LabelsDialog(Dialog[None]):
 
     def _show(self) -> None:
         """Show what is known, where something is new."""
-        if not self._new:
-            return
-        self._new = False
         reading = self.reading
+        if not self._new and reading.error is self._told:
+            return
+        self._new, self._told = False, reading.error
         columns = self.query_one(VerticalScroll).scrollable_content_region.width
         bars = label_bars(reading.verdict, columns) if reading.verdict is not None else []
         self.query_one("#bars", Static).update(Content("\n".join(bars)))
