@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -106,34 +106,20 @@ class ModelPool:
         """Its other names."""
         return [alias for alias, name in self._aliases.items() if name == model.name]
 
-    @contextmanager
-    def held(self, model: PooledModel) -> Iterator[ServedModel]:
-        """One of its replicas for a request: the model has to be ready."""
+    @asynccontextmanager
+    async def used(self, model: PooledModel) -> AsyncIterator[ServedModel]:
+        """One of its replicas for a request, loaded first where none is. Raises LltermError, `Busy`
+        where too many wait for it already."""
+        while not model.is_ready:
+            await self._make_ready(model)
+        # Held in the step in which its load was told to have ended: the next load comes later, and
+        # would let go what nobody holds.
         model.last_use = next(self._uses)
         try:
             with model.held() as replica:
                 yield replica
         finally:
             model.last_use = next(self._uses)
-
-    async def make_ready(self, model: PooledModel) -> None:
-        """Have it loaded. Raises LltermError, `Busy` where too many wait for it already."""
-        if model.is_ready:
-            return
-        if model.waiting >= self._opener.limits.queue:
-            raise Busy(
-                "Too many requests wait",
-                f"{model.name} is being loaded, and {model.waiting:,} wait for it.",
-                "Ask again later.",
-            )
-        load = model.load or self._add(model)
-        load.waiting += 1
-        try:
-            await load.ended.wait()
-        finally:
-            load.waiting -= 1
-        if load.error is not None and not model.is_ready:
-            raise _told(load.error)
 
     async def start(self, models: Sequence[PooledModel]) -> None:
         """Load these, in this order, which share the cores. Raises LltermError."""
@@ -179,6 +165,22 @@ class ModelPool:
             await asyncio.wait({task})
         for replica in self.loaded:
             await replica.close()
+
+    async def _make_ready(self, model: PooledModel) -> None:
+        if model.waiting >= self._opener.limits.queue:
+            raise Busy(
+                "Too many requests wait",
+                f"{model.name} is being loaded, and {model.waiting:,} wait for it.",
+                "Ask again later.",
+            )
+        load = model.load or self._add(model)
+        load.waiting += 1
+        try:
+            await load.ended.wait()
+        finally:
+            load.waiting -= 1
+        if load.error is not None and not model.is_ready:
+            raise _told(load.error)
 
     def _add(self, model: PooledModel) -> ModelLoad:
         load = model.load = ModelLoad(f"load-{next(self._numbers)}", model)

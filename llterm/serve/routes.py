@@ -51,7 +51,7 @@ from llterm.serve.response_bodies import ResponseBody
 from llterm.serve.served_attributions import server_status
 from llterm.serve.served_models import ServedModel
 from llterm.serve.server_route import Respond, ServerRoute, read_whole, send_json, send_text
-from llterm.serve.server_state import ServerState, awaited, check_name, used, using
+from llterm.serve.server_state import ServerState, named_models, used, using
 from llterm.serve.stateless_responses import answer_response, plan_response, stream_response
 from llterm.serve.text_completions import complete, plan_completion, stream_completion
 from llterm.serve.text_embeddings import embedded, embedded_llamacpp
@@ -98,10 +98,10 @@ async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send)
     body = read_body(await read_whole(receive), ChatBody)
     whose = scope.get(WHOSE, "")
     if body.mixture_of_agents is not None:
-        use = partial(used, state, wait=awaited)
+        use = partial(used, state)
         mixture = AgentMixture(body, use, state.rules, whose, state.counts)
         for name in mixture.names:
-            check_name(state, name)
+            named_models(state, name)
         if body.stream:
             await state.open.stream(mixture.streamed(), receive, send)
         else:

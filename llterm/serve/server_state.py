@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.types import Receive
 
@@ -14,6 +13,7 @@ from llterm.serve.model_administration import ModelAdministration
 from llterm.serve.model_mixes import MIX, ModelMixes, mixed_names
 from llterm.serve.model_pool import ModelPool
 from llterm.serve.open_requests import OpenRequests
+from llterm.serve.pooled_model import PooledModel
 from llterm.serve.request_counts import RequestCounts
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.served_attributions import ServedAttributions
@@ -38,41 +38,31 @@ class ServerState:
         self.open = OpenRequests(self.rules.limits.request_seconds)
 
 
-Wait = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+def named_models(state: ServerState, name: str | None) -> Sequence[PooledModel]:
+    """The model of this name, or those of the mix. Raises ApiError (404)."""
+    if name and name.startswith(MIX) and state.models.find(name) is None:
+        return [state.models.get(each) for each in mixed_names(name)]
+    return [state.models.get(name)]
 
 
 @asynccontextmanager
-async def used(state: ServerState, name: str | None, *, wait: Wait) -> AsyncGenerator[ServedModel]:
-    """The model of this name, or the mix, as long as a request needs it; `wait` waits for one that
-    is not loaded. Raises LltermError."""
-    if name and name.startswith(MIX) and state.models.find(name) is None:
-        async with AsyncExitStack() as stack:
-            members = [
-                await stack.enter_async_context(used(state, each, wait=wait))
-                for each in mixed_names(name)
-            ]
-            yield state.mixes.get(members, state.models.loaded)
-        return
-    model = state.models.get(name)
-    while not model.is_ready:
-        await wait(state.models.make_ready(model))
-    with state.models.held(model) as served:
-        yield served
+async def used(state: ServerState, name: str | None) -> AsyncGenerator[ServedModel]:
+    """The model of this name, or the mix, as long as a request needs it; loaded first where it is
+    not. Raises LltermError."""
+    async with AsyncExitStack() as stack:
+        first, *others = [
+            await stack.enter_async_context(state.models.used(model))
+            for model in named_models(state, name)
+        ]
+        yield state.mixes.get([first, *others], state.models.loaded) if others else first
 
 
-def using(
+@asynccontextmanager
+async def using(
     state: ServerState, name: str | None, receive: Receive
-) -> AbstractAsyncContextManager[ServedModel]:
-    """The same; the request waits. Raises ClientGone too."""
-    return used(state, name, wait=lambda work: state.open.finish(work, receive))
-
-
-async def awaited(work: Coroutine[Any, Any, None]) -> None:
-    await work
-
-
-def check_name(state: ServerState, name: str | None) -> None:
-    """Raise ApiError (404) for a name of no model and no mix."""
-    mixed = name and name.startswith(MIX) and state.models.find(name) is None
-    for each in mixed_names(name) if mixed and name else [name]:
-        state.models.get(each)
+) -> AsyncGenerator[ServedModel]:
+    """The same; who leaves while it is loaded waits no more. Raises ClientGone too."""
+    is_ready = all(model.is_ready for model in named_models(state, name))
+    async with AsyncExitStack() as stack:
+        use = stack.enter_async_context(used(state, name))
+        yield await (use if is_ready else state.open.finish(use, receive))

@@ -178,6 +178,18 @@ async def test_a_model_in_use_ends_what_it_draws_before_it_makes_room() -> None:
         assert opener.opened == ["a", "b", "a"]
 
 
+async def test_models_that_do_not_fit_together_take_turns_without_a_load_in_vain() -> None:
+    opener = gated()
+    async with pooled("abc", opener, memory=10) as api:
+        opener.gates |= {name: asyncio.Event() for name in "abc"}
+        tasks = [asked(api, name) for _ in range(4) for name in "abc"]
+        await until(lambda: sum(model.waiting for model in api.state.models.models) == 12)
+        for gate in opener.gates.values():
+            gate.set()
+        await asyncio.gather(*tasks)
+        assert sorted(opener.opened) == ["a", "b", "c"]
+
+
 async def test_what_never_fits_is_refused_and_says_so_to_the_operator_alone() -> None:
     opener = gated()
     async with pooled("ab", opener, memory=5) as api:
