@@ -24,7 +24,6 @@ THEIRS = {
 INTERNALS: Mapping[str, str] = {
     "test_cancel_request": "asks /slots what llama.cpp's slots are doing",
     "test_access_static_assets_without_api_key": "asks for the files of llama.cpp's own page",
-    "test_openai_library_correct_api_key": "asks for a chat",
     "test_cors_options": "wants pages of any origin let in, with credentials",
     "test_cors_origins_localhost_reflects": "looks for a header by its capitals, and wants origins "
     "let in that nobody listed",
