@@ -20,7 +20,7 @@ async def test_calls_that_have_to_be_made_fit_random_schemas() -> None:
     settings = LlamaSettings(threads=1, context=2048, chat_template="chatml")
     model = await open_llama(BUNDLED, settings, name="fable")
     async with served(model) as api:
-        told = await tool_rounds(api, "fable", range(rounds(200)), max_tokens=400)
+        told = await tool_rounds(api, "fable", range(rounds(50)), max_tokens=400)
     await model.close()
     log.warning("%s calls, %s cut by their length", told.called, told.cut)
     assert told.faults == []
