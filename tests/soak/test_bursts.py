@@ -173,7 +173,7 @@ def test_every_dialog_over_the_story_in_one_write(home: Path, app: Callable[...,
     assert terminal.wait() == 0
     document = Document.open(home / "cat.loom")
     marks = list(document.loom.marks.values())
-    assert " quick Ffox pasted\ntext!abcdefghijklm So.nopq\n\n" in document.text
+    assert " quick Ffox pasted\ntext!abcdefghijklm So.nopqA\n\n" in document.text
     assert document.text.endswith("rs")
     assert document.prefix == "WORD+"
     assert [one.note for one in marks if one.note] == ["hello"]

@@ -26,10 +26,11 @@ __all__ = ["home", "start"]
 pytestmark = pytest.mark.soak
 
 OPENING = (
-    "weave.sentences", "suggestion.edit", "heat.inspect", "heat.write", "heat.attribute",
-    "app.stories", "app.keep_story", "weave.constrain", "app.loom", "app.looms", "app.export",
-    "app.import", "app.mix", "app.models", "app.chat", "app.prefix", "app.sampling",
-    "app.settings", "app.palette", "app.help", "app.log", "edit.find",
+    "weave.sentences", "weave.classify", "suggestion.edit", "heat.inspect", "heat.write",
+    "heat.attribute", "app.stories", "app.keep_story", "weave.constrain", "app.loom",
+    "app.looms", "app.export", "app.import", "app.mix", "app.models",
+    "app.chat", "app.prefix", "app.sampling", "app.settings", "app.palette", "app.help",
+    "app.log", "edit.find",
 )  # fmt: skip
 
 

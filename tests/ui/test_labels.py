@@ -20,6 +20,7 @@ from llterm.session.label_reader import LabelForm, LabelReader
 from llterm.ui.dialogs.labels_dialog import LabelsDialog
 from llterm.ui.loom.loom_screen import LoomScreen
 from llterm.ui.widgets.fields import Area
+from llterm.ui.widgets.status_line import StatusLine
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.driven_app import STORY, Driven, Progress, Start, drawn, opens
 from tests.helpers.sessions import Gate, session
@@ -63,6 +64,11 @@ def own(dialog: LabelsDialog) -> dict[str, float]:
     return {share.label.name: math.exp(share.logprob) for share in dialog.reading.verdict.labels}
 
 
+def end_line(dialog: LabelsDialog) -> str:
+    """The line with the text's last words."""
+    return str(dialog.query_one("#end", StatusLine).render())
+
+
 @pytest.mark.parametrize("size", [(80, 24), (60, 15), (120, 40)])
 async def test_every_label_has_a_bar_with_its_share_and_its_own_probability(
     start: Start, size: tuple[int, int]
@@ -79,6 +85,8 @@ async def test_every_label_has_a_bar_with_its_share_and_its_own_probability(
         assert f"the labels have {fine_percent(sum(shares.values()))}" in told(dialog)
         assert any(first[:20] in line for line in drawn(dialog))
         assert all(len(line) <= size[0] for line in bars(dialog))
+        assert (end_line(dialog) == STORY) == (size[0] > len(STORY) + 4)
+        assert STORY.endswith(end_line(dialog).removeprefix("…"))
         await at.press("escape")
         assert at.main.editor.has_focus
         assert at.story == STORY
@@ -226,6 +234,8 @@ async def test_a_long_story_is_asked_about_by_its_end(start: Start) -> None:
         seen = dialog.reading.seen
         assert seen.dropped
         assert f"the first {seen.dropped:,} are beyond" in told(dialog)
+        assert end_line(dialog).startswith("…")
+        assert (STORY * 400).endswith(end_line(dialog)[1:])
 
 
 async def test_in_a_chat_the_label_is_the_reply(start: Start) -> None:

@@ -28,7 +28,7 @@ from llterm.ui.widgets.text_fit import crop_left
 
 EVERY = 0.12
 """Seconds between two looks at what was told meanwhile."""
-END = 400
+END = 2000
 """Bytes of the text's end that are looked at for its last words."""
 LABELS = "Labels, with a comma between or one a line"
 QUESTION = "A question, or a template with {text}; may be empty"
@@ -132,7 +132,7 @@ class LabelsDialog(Dialog[None]):
     def _show_end(self) -> None:
         """The text's last words, after which the labels stand."""
         line = self.query_one("#end", StatusLine)
-        line.say(f"…{crop_left(self._end, max(line.size.width - 1, 1))}" if self._end else "")
+        line.say(crop_left(self._end, line.size.width))
 
     def _show(self) -> None:
         """Show what is known, where something is new."""

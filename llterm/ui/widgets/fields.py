@@ -58,7 +58,7 @@ class Field(Input):
         text = field_text(self.value)
         if y or self.has_focus or cell_len(text) <= width:
             return super().render_line(y)
-        cut = f"…{crop_left(text, width - 1)}" if self._path else crop(text, width)
+        cut = crop_left(text, width) if self._path else crop(text, width)
         options = self.app.console_options.update_width(width)
         strip = Strip(self.app.console.render(_line(cut), options))
         return strip.extend_cell_length(width + 1).apply_style(self.rich_style)

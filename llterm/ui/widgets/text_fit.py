@@ -16,10 +16,12 @@ def crop(text: str, width: int) -> str:
 
 
 def crop_left(text: str, width: int) -> str:
-    """The end of `text`, in at most `width` cells."""
-    while cell_len(text) > max(width, 0):
+    """The end of `text`, in at most `width` cells, with an ellipsis where it is cut."""
+    if cell_len(text) <= width:
+        return text
+    while text and cell_len(text) >= width:
         text = text[1:]
-    return text
+    return f"…{text}" if width > 0 else ""
 
 
 def fill(text: str, width: int) -> str:
