@@ -21,7 +21,7 @@ from llterm.serve.request_gates import (
     NameGate,
     OriginGate,
 )
-from llterm.serve.routes import HEALTH, ROUTES
+from llterm.serve.routes import HEALTH, ROUTES, WORKBENCH, send_workbench
 from llterm.serve.server_route import ServerRoute, send_json
 from llterm.serve.server_state import ServerState
 
@@ -60,7 +60,8 @@ def application(state: ServerState, access: Access) -> ASGIApp:
     app = BodyGate(app, state.rules.limits.body, state.rules.limits.head_seconds)
     # A path with a name in it is a folder here.
     admin = [path.partition("{")[0] for route in routes if route.admin for path in route.paths]
-    app = ApiKeyGate(app, access.keys, access.admin_keys, admin)
+    unlocked = [path for route in routes if route.open for path in route.paths]
+    app = ApiKeyGate(app, access.keys, access.admin_keys, admin, unlocked)
     # Pages that may ask are to read errors too.
     app = ErrorGate(app, state.counts)
     app = OriginGate(app, access.origins)
@@ -77,6 +78,10 @@ def loading_application() -> ASGIApp:
 async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] in HEALTH:
         await send_json({"status": "loading"}, send, 503)
+        return
+    if scope["path"] == WORKBENCH:
+        # It says itself that it waits.
+        await send_workbench(send)
         return
     raise ApiError(503, "The model is being loaded", "", "Ask again in a moment.",
                    kind="server_error", code="model_loading",

@@ -31,6 +31,7 @@ _ERROR = {
 _SHAPES: Mapping[str, Mapping[str, Any]] = {
     "application/json": {"schema": {"type": "object"}},
     "text/plain": {"schema": {"type": "string"}},
+    "text/html": {"schema": {"type": "string"}},
     # Before version 3.2 there is no way to say what the events of a stream are.
     "text/event-stream": {},
 }
@@ -80,6 +81,8 @@ def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in names
         ]
+    if route.open:
+        operation["security"] = []
     if route.body is not None:
         (reference,), _ = msgspec.json.schema_components([route.body], ref_template=_PLACES)
         operation["requestBody"] = {

@@ -24,8 +24,6 @@ from llterm.serve.request_counts import RequestCounts
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
-OPEN_PATHS = ("/health", "/v1/health")
-"""What answers without a key: whether the server is there is no secret."""
 _FOR_BROWSERS = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Api-Key, X-Request-Id",
@@ -176,8 +174,9 @@ def _is_unspecified(bound: str) -> bool:
 
 
 class OriginGate:
-    """Refuses pages of other origins than the listed ones; those are told that they may. A browser
-    that asks first for any other is given no leave, by which it refuses."""
+    """Refuses pages of other origins than the listed ones, which are told that they may, and this
+    server's own. A browser that asks first for any other is given no leave, by which it refuses.
+    """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
         self._app = app
@@ -186,7 +185,9 @@ class OriginGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        if origin is None:
+        # The host is one of ours: HostGate has let it pass.
+        own = [f"{scheme}://{headers.get('host')}" for scheme in ("http", "https")]
+        if origin is None or origin in own:
             await self._app(scope, receive, send)
             return
         asks_first = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
@@ -229,7 +230,8 @@ async def _say_nothing(send: Send) -> None:
 
 
 class ApiKeyGate:
-    """Asks for one of the keys, where there are any; at an operator's path for one of theirs."""
+    """Asks for one of the keys, where there are any, but not at an open path; at an operator's path
+    for one of theirs."""
 
     def __init__(
         self,
@@ -237,6 +239,7 @@ class ApiKeyGate:
         keys: Sequence[Secret],
         admin_keys: Sequence[Secret] = (),
         admin_paths: Collection[str] = (),
+        open_paths: Collection[str] = (),
     ) -> None:
         """`admin_paths`: each, and what begins with one that ends with a slash."""
         self._app = app
@@ -244,12 +247,13 @@ class ApiKeyGate:
         self._admin_keys = admin_keys
         self._admin_paths = frozenset(admin_paths)
         self._admin_folders = tuple(path for path in admin_paths if path.endswith("/"))
+        self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         is_admin = path in self._admin_paths or path.startswith(self._admin_folders)
         keys = self._admin_keys if is_admin else self._keys
-        if keys and path not in OPEN_PATHS:
+        if keys and path not in self._open_paths:
             headers = Headers(scope=scope)
             kind, _, bearer = headers.get("authorization", "").partition(" ")
             given = bearer.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")

@@ -46,6 +46,7 @@ from llterm.serve.model_facts import (
     tokenized,
     tokenizer_info,
 )
+from llterm.serve.pages.browser_page import browser_page
 from llterm.serve.request_gates import WHOSE
 from llterm.serve.response_bodies import ResponseBody
 from llterm.serve.served_attributions import server_status
@@ -58,6 +59,7 @@ from llterm.serve.text_embeddings import embedded, embedded_llamacpp
 from llterm.version import __version__
 
 HEALTH = ("/health", "/v1/health")
+WORKBENCH = "/"
 
 
 async def _draw(
@@ -232,6 +234,15 @@ async def _health(state: ServerState, scope: Scope, receive: Receive, send: Send
     await send_json(told, send, 200 if told["status"] == "ok" else 503)
 
 
+async def send_workbench(send: Send) -> None:
+    """The page on which a person asks the models."""
+    await browser_page("workbench", "llterm").send(send)
+
+
+async def _workbench(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+    await send_workbench(send)
+
+
 async def _version(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     await send_json({"version": f"llterm {__version__}"}, send)
 
@@ -313,7 +324,9 @@ ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/v1/llterm/attribution",), "POST", "What led to a token.",
                 _attribution, AttributionBody),
     ServerRoute(("/v1/llterm/status",), "GET", "What each model can be asked.", _status),
-    ServerRoute(HEALTH, "GET", "Whether the server is there.", _health),
+    ServerRoute(HEALTH, "GET", "Whether the server is there.", _health, open=True),
+    ServerRoute((WORKBENCH,), "GET", "A page on which a person asks the models.", _workbench,
+                kind="text/html", open=True),
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,
                 kind="text/plain"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ class ServerRoute:
     """What asks for several texts has a list of answers."""
     admin: bool = False
     """Asks for an operator's key, and is not there where none is given."""
+    open: bool = False
+    """Answers without a key: it tells nothing that is anybody's."""
 
 
 async def send_json(value: Any, send: Send, status: int = 200) -> None:
@@ -39,11 +41,18 @@ async def send_json(value: Any, send: Send, status: int = 200) -> None:
     await send_text(json_text(value, compact=True, ascii=False), "application/json", send, status)
 
 
-async def send_text(text: str, kind: str, send: Send, status: int = 200) -> None:
-    """A whole answer of some kind of text."""
+async def send_text(
+    text: str,
+    kind: str,
+    send: Send,
+    status: int = 200,
+    headers: Iterable[tuple[str, str]] = (),
+) -> None:
+    """A whole answer of some kind of text, with further headers."""
     data = text.encode()
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(data)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    told = [("content-type", kind), ("content-length", str(len(data))), *headers]
+    raw = [(name.lower().encode(), value.encode()) for name, value in told]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": data})
 
 

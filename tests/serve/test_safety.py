@@ -70,15 +70,16 @@ async def test_an_address_of_all_takes_addresses_but_no_strangers_name() -> None
         assert (own.status_code, other.status_code) == (200, 403)
 
 
-async def test_every_route_but_health_asks_for_the_key() -> None:
+async def test_every_route_but_health_and_the_page_asks_for_the_key() -> None:
     access = Access(keys=(Secret("first-key"), Secret("second-key")))
     async with served(access=access) as api:
         document = (
             await api.client.get("/openapi.json", headers={"X-Api-Key": "first-key"})
         ).json()
         assert (await api.client.get("/health")).status_code == 200
+        assert (await api.client.get("/")).status_code == 200
         for path, operations in [*document["paths"].items(), ("/nothing", {"get": 0})]:
-            if path.endswith("/health"):
+            if path.endswith("/health") or path == "/":
                 continue
             for method in operations:
                 for headers in ({}, {"Authorization": "Bearer first-ke"}, {"X-Api-Key": ""},
@@ -105,6 +106,13 @@ async def test_pages_may_ask_only_where_their_origin_is_listed() -> None:
             assert (before.status_code, before.content) == (200, b"")
             for each in (answer, before):
                 assert not any(name.startswith("access-control") for name in each.headers)
+        own = {"Origin": api.address, "X-Api-Key": "k"}
+        answer = await api.client.get("/v1/models", headers=own)
+        assert answer.status_code == 200
+        assert not any(name.startswith("access-control") for name in answer.headers)
+        for other in (f"http://127.0.0.1:{api.port + 1}", f"http://localhost:{api.port}"):
+            answer = await api.client.get("/v1/models", headers={**own, "Origin": other})
+            assert told(answer)[0] == 403
         good = {"Origin": "http://good.example"}
         before = await api.client.request("OPTIONS", PATH, headers={**good, **asks})
         assert before.status_code == 200

@@ -1,0 +1,1 @@
+"""Pages for browsers, and what puts each of them together."""
