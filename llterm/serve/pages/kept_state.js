@@ -1,22 +1,19 @@
 // What survives a reload: kept by this browser, for this address. Never the key.
 
 const PLACE = "llterm.";
+const WAIT_MILLISECONDS = 1000;
 const waiting = new Map();
 let timer = 0;
 
 /** What was kept under this name, or null. */
 export function kept(name) {
-  try {
-    return JSON.parse(localStorage.getItem(PLACE + name));
-  } catch {
-    return null;
-  }
+  return JSON.parse(localStorage.getItem(PLACE + name));
 }
 
 /** Keep soon what `value` gives then; `smaller` gives what is kept where that is too much. */
 export function keep(name, value, smaller = value) {
   waiting.set(name, { value, smaller });
-  timer ||= setTimeout(keepNow, 300);
+  timer ||= setTimeout(keepNow, WAIT_MILLISECONDS);
 }
 
 /** Keep at once whatever waits for it. */

@@ -13,6 +13,7 @@ export function showTokens(span, tokens, take) {
   byId("token").hidden = false;
   byId("token-list").replaceChildren(...tokens.map((token, place) => (
     candidates(token, place ? null : take))));
+  span.scrollIntoView({ block: "nearest" });
 }
 
 /** Close the panel; what was pointed at has the focus again if the panel had it. */

@@ -1,0 +1,1 @@
+"""What needs the extra `llterm[browser]` and Chromium: `make test-browser`."""
