@@ -47,7 +47,9 @@ def main() -> None:
         for field, text in FIELDS.items():
             page.locator(f"#{field}").fill(text)
         page.get_by_role("button", name="Draw").click()
-        expect(page.locator("body[data-busy=''] #progress")).to_contain_text("4 of 4", timeout=60e3)
+        expect(page.locator("#batch:not(.running) #progress")).to_contain_text(
+            "4 of 4", timeout=60e3
+        )
         page.locator(".result .token.hot").nth(1).click()
         page.locator("#model").scroll_into_view_if_needed()
         page.screenshot(path=PICTURE)

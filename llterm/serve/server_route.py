@@ -50,8 +50,8 @@ async def send_text(
 ) -> None:
     """A whole answer of some kind of text, with further headers."""
     data = text.encode()
-    told = [("content-type", kind), ("content-length", str(len(data))), *headers]
-    raw = [(name.lower().encode(), value.encode()) for name, value in told]
+    named = [("content-type", kind), ("content-length", str(len(data))), *headers]
+    raw = [(name.lower().encode(), value.encode()) for name, value in named]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": data})
 

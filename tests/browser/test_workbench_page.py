@@ -35,7 +35,7 @@ def say(page: Any, text: str, *, tokens: int = 8) -> None:
 
 
 def at_rest(page: Any) -> None:
-    expected(page.locator("body[data-busy='']")).to_have_count(1)
+    expected(page.locator(".running")).to_have_count(0)
 
 
 def texts(page: Any) -> list[str]:
@@ -88,6 +88,8 @@ def test_messages_are_edited_deleted_undone_and_stay_after_a_reload(page: Any) -
     page.reload()
     expected(page.get_by_label("The message", exact=True)).to_have_value("A story about a dog")
     expected(page.locator("#draft")).to_have_value("half a thought")
+    page.locator("#draft").press("Enter")
+    expected(page.get_by_role("alert")).to_contain_text("Save it first")
     page.get_by_label("The message", exact=True).press("Control+Enter")
     assert texts(page) == ["A story about a dog", first[1]]
     act(page, 1, "Delete")
@@ -197,6 +199,13 @@ def test_hostile_text_of_model_and_person_stays_text(page: Any) -> None:
     assert page.title() == "llterm"
 
 
+def test_what_hides_or_turns_text_round_is_seen(page: Any) -> None:
+    page.locator("#shape").select_option("choice")
+    page.locator("#shape-text").fill("\u202eevil\u202c\u200b 👩‍👧")
+    say(page, "a\u202eb", tokens=200)
+    assert texts(page) == ["a�b", "�evil�� 👩‍👧"]
+
+
 def test_errors_are_told_with_what_to_do(page: Any) -> None:
     page.locator("#shape").select_option("regex")
     page.locator("#shape-text").fill("(")
@@ -221,7 +230,7 @@ def test_a_batch_draws_several_texts_of_several_prompts(page: Any) -> None:
     page.locator("#copies").fill("3")
     page.locator("#max_tokens").fill("5")
     page.get_by_role("button", name="Draw").click()
-    expected(page.locator("body[data-busy=''] #progress")).to_contain_text("6 of 6 texts")
+    expected(page.locator("#batch:not(.running) #progress")).to_contain_text("6 of 6 texts")
     expected(page.locator("#progress")).to_contain_text("tokens/s")
     assert page.locator(".result .prompt").all_inner_texts() == [
         *["Once upon"] * 3, *["The old woman\nopened"] * 3
@@ -249,7 +258,7 @@ def test_a_batch_of_chats_is_answered_with_stops_and_stopped(page: Any) -> None:
     page.locator("#stops").fill(" the\n\\n")
     page.locator("#max_tokens").fill("300")
     page.get_by_role("button", name="Draw").click()
-    expected(page.locator("body[data-busy=''] #progress")).to_contain_text("5 of 5 texts")
+    expected(page.locator("#batch:not(.running) #progress")).to_contain_text("5 of 5 texts")
     page.locator("#heat").uncheck()
     for text in page.locator(".result .tokens").all_inner_texts():
         assert " the" not in text
@@ -258,6 +267,11 @@ def test_a_batch_of_chats_is_answered_with_stops_and_stopped(page: Any) -> None:
     page.locator("#further").fill('{"ignore_eos": true}')
     page.get_by_role("button", name="Draw").click()
     expected(page.locator(".result .token").first).to_be_visible()
+    page.locator("#tab-chat").click()
+    page.locator("#role").select_option("system")
+    page.locator("#draft").fill("Meanwhile a note")
+    page.locator("#add").click()
+    page.locator("#tab-batch").click()
     page.locator("#batch-stop").click()
     at_rest(page)
     assert "stopped" in page.locator("#results").inner_text()

@@ -1,4 +1,7 @@
-// The tokens of an answer, in one shape whatever the dialect: {text, bytes, id, logprob, top}.
+// The tokens of an answer, in one shape whatever the dialect: {text, bytes, id, logprob, top}, where
+// `top` are the candidates as {text, logprob}, and in chats their id.
+
+import { inert } from "./elements.js";
 
 const HOTTEST_BITS = 12;
 const BYTES = /^(?:bytes:)((?:\\x[0-9a-f]{2})+)$/;
@@ -8,7 +11,7 @@ const utf8 = new TextEncoder();
 export function chatTokens(logprobs) {
   return (logprobs?.content ?? []).map((entry) => ({
     text: entry.token, bytes: entry.bytes, id: entry.id, logprob: entry.logprob,
-    top: entry.top_logprobs.map((other) => ({ text: other.token, logprob: other.logprob })),
+    top: entry.top_logprobs.map(({ token, logprob, id }) => ({ text: token, logprob, id })),
   }));
 }
 
@@ -49,6 +52,6 @@ const oneIn = new Intl.NumberFormat("en", { notation: "compact", maximumSignific
 
 /** A token's text as a label: spaces, line breaks and what shows nothing are seen. */
 export function label(text) {
-  return text.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replace(/^ +| +$/g, (run) => (
-    "␣".repeat(run.length))).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\u{fffd}");
+  return inert(text).replaceAll("\n", "⏎").replaceAll("\t", "⇥").replace(/^ +| +$/g, (run) => (
+    "␣".repeat(run.length)));
 }

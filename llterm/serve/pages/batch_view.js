@@ -1,7 +1,7 @@
 // The batch: several prompts at once, each as often as one likes, as they come.
 
 import { chatTokens, completionTokens, share } from "./answer_tokens.js";
-import { byId, download, element, notify } from "./elements.js";
+import { byId, download, element, inert, notify } from "./elements.js";
 import { chatRequest, completionRequest, number } from "./request_fields.js";
 import { CallError, events } from "./server_calls.js";
 import { hideTokens, showTokens } from "./token_panel.js";
@@ -42,7 +42,7 @@ async function start() {
   batch = { requests, seconds: 0, texts };
   results.replaceChildren(...texts.map(drawn));
   running = new AbortController();
-  document.body.dataset.busy = "batch";
+  byId("batch").classList.add("running");
   const began = performance.now();
   const tick = () => {
     batch.seconds = (performance.now() - began) / 1000;
@@ -58,7 +58,7 @@ async function start() {
   clearInterval(ticking);
   for (const each of texts.filter(({ ending }) => !ending)) finish(each, "stopped");
   running = null;
-  document.body.dataset.busy = "";
+  byId("batch").classList.remove("running");
   tick();
 }
 
@@ -125,7 +125,7 @@ function drawn(each, place) {
   });
   return element("article", { className: "result" },
     element("header", {}, element("h2", {}, `${place + 1}`), told),
-    element("pre", { className: "prompt" }, each.prompt), text.node);
+    element("pre", { className: "prompt" }, inert(each.prompt)), text.node);
 }
 
 function summary({ tokens, count, ending }) {

@@ -90,7 +90,7 @@ def _joined(name: str, taken: list[str]) -> Sequence[str]:
     source = _read(f"{name}.js")
     imported = [part for _, other in _IMPORT.findall(source) for part in _joined(other, taken)]
     exported = ", ".join(_EXPORT.findall(source))
-    source = _EXPORT.sub(lambda told: told[0].removeprefix("export "), source)
+    source = _EXPORT.sub(lambda match: match[0].removeprefix("export "), source)
     source = _IMPORT.sub(r"const {\1} = $\2;\n", source)
     return (*imported, f"const ${name} = (() => {{\n{source}return {{ {exported} }};\n}})();\n")
 

@@ -1,36 +1,29 @@
-// The chat: messages that can be written, edited, deleted, answered anew and gone on with.
+// The chat: messages that are written, edited, deleted, answered anew and gone on with.
 
 import { chatTokens } from "./answer_tokens.js";
-import { byId, download, element, notify } from "./elements.js";
-import { keep, kept } from "./kept_state.js";
+import {
+  canRedo, canUndo, chat, edit, keepConversation, message, openConversation, redo, step, undo,
+  withdraw,
+} from "./conversation.js";
+import { byId, download, element, inert, notify } from "./elements.js";
 import { chatRequest, lacksChats } from "./request_fields.js";
 import { events } from "./server_calls.js";
 import { hideTokens, showTokens } from "./token_panel.js";
 import { TokenText } from "./token_text.js";
 
-const MOST_STEPS = 100;
+const PATH = "/v1/chat/completions";
+const NEAR_THE_END = 60;
 const NAMES = { user: "You", assistant: "Model", system: "System" };
 const ENDINGS = {
   length: "ended by the length", stopped: "stopped", failed: "broken off", stop: "",
 };
-
-/** The messages: {role, content, thoughts, tokens, lead, ending}. The tokens are those of the
- * content after its first `lead` characters; `editing` is the place and text of one being edited. */
-let messages = [];
-let editing = null;
-let running = null;
-const undone = [];
-const done = [];
-
 const list = byId("messages");
 const draft = byId("draft");
+let running = null;
 
-/** Begin with what was kept. */
+/** Show the chat that was kept. */
 export function openChat() {
-  const was = kept("chat");
-  messages = was?.messages ?? [];
-  editing = was?.editing ?? null;
-  draw();
+  openConversation(drawChat);
 }
 
 /** Whether something is drawn, which then ends. */
@@ -39,116 +32,92 @@ export function stopChat() {
   return running !== null;
 }
 
-function message(role, content) {
-  return { role, content, thoughts: "", tokens: [], lead: content.length, ending: "" };
-}
-
-/** Change the messages by a step that can be undone. */
-function step(changed) {
-  done.push(messages);
-  done.splice(0, done.length - MOST_STEPS);
-  undone.length = 0;
-  show(changed);
-}
-
-function show(changed) {
-  messages = changed;
-  editing = null;
-  hideTokens();
-  save();
-  draw();
-}
-
-function undo(from, to) {
-  if (running || !from.length) return;
-  to.push(messages);
-  show(from.pop());
-}
-
-function save() {
-  const short = (each) => ({ ...each, tokens: [], lead: each.content.length });
-  keep("chat", () => ({ messages, editing }), () => ({ messages: messages.map(short), editing }));
-}
-
 // What is asked
 
 /** Have the model write the message at this place: after those before it, and after `begun`. */
 async function answer(place, begun, rest) {
-  if (running) return;
-  notify();
-  let body;
-  try {
-    const asked = [...messages.slice(0, place), ...(begun.content ? [begun] : [])];
-    body = chatRequest(asked.map(({ role, content }) => ({ role, content })));
-  } catch (error) {
-    notify(error.message);
-    return;
-  }
-  const tokens = body.logprobs ? [...begun.tokens] : [];
-  const live = { ...begun, tokens, ending: "" };
-  step([...messages.slice(0, place), live, ...rest]);
+  const before = chat.messages.slice(0, place);
+  const asked = [...before, ...(begun.content ? [begun] : [])];
+  const body = chatRequest(asked.map(({ role, content }) => ({ role, content })));
+  const live = { ...begun, tokens: body.logprobs ? [...begun.tokens] : [], ending: "" };
   running = new AbortController();
-  draw();
+  step([...before, live, ...rest]);
   try {
-    for await (const event of events("/v1/chat/completions", body, running.signal)) take(live, event);
+    for await (const event of events(PATH, body, running.signal)) take(live, event);
   } catch (error) {
     live.ending = error.name === "AbortError" ? "stopped" : "failed";
     if (error.name !== "AbortError") notify(error.message);
   }
   running = null;
-  const isNew = live.content !== begun.content || live.thoughts !== begun.thoughts;
-  show(isNew ? messages : done.pop());
+  keepConversation();
+  if (live.content === begun.content && live.thoughts === begun.thoughts) withdraw();
+  else drawChat();
 }
 
 function take(live, { choices: [choice] }) {
   if (!choice) return;
-  const { content = "", reasoning_content: thoughts = "" } = choice.delta;
+  const { content, reasoning_content: thoughts } = choice.delta;
   live.content += content ?? "";
   live.thoughts += thoughts ?? "";
   if (!thoughts) live.tokens.push(...chatTokens(choice.logprobs));
   live.ending = choice.finish_reason ?? live.ending;
-  save();
+  keepConversation();
   drawLater(live);
 }
 
-/** Go on with the message, or answer the last one where it is the person's. */
-function goOn() {
-  const last = messages.at(-1);
-  if (last?.role === "assistant") answer(messages.length - 1, last, []);
-  else if (last) answer(messages.length, message("assistant", ""), []);
+/** Do something, unless an answer comes or a message is edited; say what hinders. */
+async function attempt(work) {
+  if (running) return;
+  notify();
+  try {
+    if (!chat.editing) await work();
+    else notify("A message is being edited. Save it first, or cancel.", "news");
+  } catch (error) {
+    notify(error.message);
+  }
+}
+
+/** Go on with the last message, or answer it where it is the person's. */
+async function goOn() {
+  const last = chat.messages.at(-1);
+  if (last?.role === "assistant") await answer(chat.messages.length - 1, last, []);
+  else if (last) await answer(chat.messages.length, message("assistant", ""), []);
 }
 
 function takeDraft() {
-  if (draft.value) step([...messages, message(byId("role").value, draft.value)]);
+  if (draft.value) step([...chat.messages, message(byId("role").value, draft.value)]);
   draft.value = "";
   draft.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 // What is shown
 
-const texts = new Map();
+const updates = new Map();
 let waiting = 0;
+let focused = null;
 
 function drawLater(live) {
   waiting ||= requestAnimationFrame(() => {
     waiting = 0;
-    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
-    texts.get(live)?.();
+    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_THE_END;
+    updates.get(live)?.();
     if (isAtEnd) list.scrollTop = list.scrollHeight;
   });
 }
 
-function draw() {
-  const focused = document.activeElement?.dataset?.act;
+/** Show the messages as they are now; the button that was pressed has the focus when it can. */
+export function drawChat() {
+  const { activeElement } = document;
+  if (activeElement !== document.body) focused = activeElement.dataset.act ?? null;
   const length = list.childElementCount;
-  texts.clear();
-  list.replaceChildren(...messages.map(drawn));
-  if (!messages.length) list.append(emptyNote());
+  hideTokens();
+  updates.clear();
+  list.replaceChildren(...(chat.messages.length ? chat.messages.map(drawn) : [emptyNote()]));
   if (list.childElementCount > length) list.scrollTop = list.scrollHeight;
-  document.body.dataset.busy = running ? "chat" : "";
-  byId("undo").disabled = !done.length;
-  byId("redo").disabled = !undone.length;
-  if (editing) list.querySelector("textarea")?.focus();
+  byId("chat").classList.toggle("running", running !== null);
+  byId("undo").disabled = !canUndo();
+  byId("redo").disabled = !canRedo();
+  if (chat.editing) list.querySelector("textarea")?.focus();
   else if (focused) list.querySelector(`[data-act="${focused}"]`)?.focus();
 }
 
@@ -166,25 +135,25 @@ function drawn(each, place) {
   const ending = element("span", { className: "ending" });
   const update = () => {
     text.show(each.content, each.lead, each.tokens);
-    thoughts.textContent = each.thoughts;
+    thoughts.textContent = inert(each.thoughts);
     details.hidden = !each.thoughts;
     ending.textContent = ENDINGS[each.ending] ?? each.ending;
   };
   update();
-  texts.set(each, update);
-  const isEdited = editing?.place === place;
+  updates.set(each, update);
+  const isEdited = chat.editing?.place === place;
   return element("article", { className: `message ${each.role}` },
     element("header", {},
       element("h2", {}, NAMES[each.role]), ending,
       element("span", { className: "acts" }, ...(isEdited ? [] : acts(place, each)))),
-    details, isEdited ? editor(each) : text.node);
+    details, isEdited ? editor(each, chat.editing) : text.node);
 }
 
 function acts(place, each) {
-  const before = messages.slice(0, place);
-  const after = messages.slice(place + 1);
-  const act = (name, onclick) => element("button", {
-    type: "button", className: "quiet", disabled: running !== null, onclick,
+  const before = chat.messages.slice(0, place);
+  const after = chat.messages.slice(place + 1);
+  const act = (name, work) => element("button", {
+    type: "button", className: "quiet", disabled: running !== null, onclick: () => attempt(work),
     dataset: { act: `${name}-${place}` },
   }, name);
   const own = [];
@@ -194,30 +163,28 @@ function acts(place, each) {
   } else if (after[0]?.role !== "assistant") {
     own.push(act("Answer", () => answer(place + 1, message("assistant", ""), after)));
   }
-  return [...own, act("Edit", () => edit(place, each)), act("Delete", () => step([...before, ...after]))];
+  return [
+    ...own,
+    act("Edit", () => edit(place, each.content)),
+    act("Delete", () => step([...before, ...after])),
+  ];
 }
 
-function edit(place, { content }) {
-  editing = { place, text: content };
-  hideTokens();
-  save();
-  draw();
-}
-
-function editor(each) {
-  const { place } = editing;
-  const field = element("textarea", {
-    value: editing.text, rows: Math.min(editing.text.split("\n").length + 2, 16), ariaLabel: "The message",
-  });
-  const finish = (changed) => {
-    const act = `Edit-${place}`;
-    if (changed) step(messages.with(place, { ...message(each.role, field.value) }));
-    else show(messages);
-    list.querySelector(`[data-act="${act}"]`)?.focus();
+function editor(each, { place, text }) {
+  const rows = Math.min(text.split("\n").length + 2, 16);
+  const field = element("textarea", { value: text, rows, ariaLabel: "The message" });
+  const finish = (isKept) => {
+    notify();
+    if (isKept && field.value !== each.content) {
+      step(chat.messages.with(place, message(each.role, field.value)));
+    } else {
+      edit();
+    }
+    list.querySelector(`[data-act="Edit-${place}"]`)?.focus();
   };
   field.oninput = () => {
-    editing.text = field.value;
-    save();
+    chat.editing.text = field.value;
+    keepConversation();
   };
   field.onkeydown = (event) => {
     if (event.key === "Escape") finish(false);
@@ -226,21 +193,23 @@ function editor(each) {
     event.preventDefault();
     event.stopPropagation();
   };
+  const button = (name, className, isKept) => element("button", {
+    type: "button", className, onclick: () => finish(isKept),
+  }, name);
   return element("div", { className: "editor" }, field,
     element("div", { className: "row" },
-      element("button", { type: "button", className: "first", onclick: () => finish(true) }, "Save"),
-      element("button", { type: "button", className: "quiet", onclick: () => finish(false) }, "Cancel")));
+      button("Save", "first", true), button("Cancel", "quiet", false)));
 }
 
 /** Show a token's candidates; one that is taken stands in its place, and the model goes on there. */
 function pointed(place, each, { span, tokens, before, at }) {
   const kept = each.content.slice(0, each.lead + at);
-  const take = (text) => {
+  const take = (text) => attempt(() => {
     const taken = tokens[0].top.find((candidate) => candidate.text === text);
-    const instead = { ...tokens[0], ...taken, id: null, bytes: [...new TextEncoder().encode(text)] };
+    const instead = { ...tokens[0], ...taken, bytes: [...new TextEncoder().encode(text)] };
     const begun = { ...each, content: kept + text, tokens: [...each.tokens.slice(0, before), instead] };
-    answer(place, begun, messages.slice(place + 1));
-  };
+    return answer(place, begun, chat.messages.slice(place + 1));
+  });
   showTokens(span, tokens, running || each.role !== "assistant" ? null : take);
 }
 
@@ -248,24 +217,21 @@ function pointed(place, each, { span, tokens, before, at }) {
 
 byId("composer").onsubmit = (event) => {
   event.preventDefault();
-  if (running) return;
-  takeDraft();
-  goOn();
+  attempt(() => {
+    takeDraft();
+    return goOn();
+  });
 };
 draft.onkeydown = (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   byId("composer").requestSubmit();
 };
-byId("add").onclick = () => {
-  if (!running) takeDraft();
-};
+byId("add").onclick = () => attempt(takeDraft);
 byId("chat-stop").onclick = stopChat;
-byId("undo").onclick = () => undo(done, undone);
-byId("redo").onclick = () => undo(undone, done);
-byId("clear").onclick = () => {
-  if (!running && messages.length) step([]);
-};
+byId("undo").onclick = () => attempt(undo);
+byId("redo").onclick = () => attempt(redo);
+byId("clear").onclick = () => attempt(() => step([]));
 byId("chat-download").onclick = () => download("chat.json", {
-  model: byId("model").value, system: byId("system").value, messages,
+  model: byId("model").value, system: byId("system").value, messages: chat.messages,
 });

@@ -1,5 +1,8 @@
 // Elements made of names, properties and text. Text is always text: nothing here reads markup.
 
+// Joiners are kept, for they stand within words and emoji.
+const HIDDEN = /(?![\n\t\u{200c}\u{200d}])[\p{C}\p{Zl}\p{Zp}]/gu;
+
 /** An element with these properties and children; a child that is a string becomes text. */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
@@ -13,6 +16,11 @@ export function element(name, properties = {}, ...children) {
 /** The element of this id, which the page has. */
 export function byId(id) {
   return document.getElementById(id);
+}
+
+/** A text that lays nothing out backwards and hides nothing: controls are one visible stand-in. */
+export function inert(text) {
+  return text.replace(HIDDEN, "\u{fffd}");
 }
 
 /** Say something in the page's notice, or take it away. */

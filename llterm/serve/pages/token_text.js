@@ -1,7 +1,7 @@
 // A text whose tokens can be pointed at, while it grows.
 
 import { heatOf, label } from "./answer_tokens.js";
-import { element } from "./elements.js";
+import { element, inert } from "./elements.js";
 
 /** The tokens of one text as spans; a span is a character at the least, so some are several tokens. */
 export class TokenText {
@@ -33,8 +33,8 @@ export class TokenText {
     const fits = start >= 0 || said.startsWith(this.#joined);
     this.node.classList.toggle("plain", !fits);
     this.#fit(Math.max(start, 0), said);
-    this.#lead.data = fits ? text.slice(0, lead) : text;
-    this.#rest.data = fits ? said.slice(this.#joined.length) : "";
+    this.#lead.data = inert(fits ? text.slice(0, lead) : text);
+    this.#rest.data = fits ? inert(said.slice(this.#joined.length)) : "";
   }
 
   #add(token) {
@@ -45,7 +45,7 @@ export class TokenText {
     const group = { tokens: this.#open, before: this.#count - this.#open.length, text };
     this.#open = [];
     const heat = Math.max(...group.tokens.map((each) => heatOf(each.logprob)));
-    group.span = element("span", { className: "token", role: "button" });
+    group.span = element("span", { className: "token" });
     group.span.tabIndex = this.#groups.length ? -1 : 0;
     group.span.style.setProperty("--heat", heat.toFixed(3));
     group.span.classList.toggle("hot", heat > 0.5);
@@ -63,7 +63,7 @@ export class TokenText {
       const shown = group.text.slice(from, Math.max(start + said.length - place, 0));
       group.at = Math.max(place - start, 0);
       group.span.classList.toggle("unseen", !shown);
-      const drawn = shown || label(group.text);
+      const drawn = shown ? inert(shown) : label(group.text);
       if (group.span.textContent !== drawn) group.span.textContent = drawn;
       place += group.text.length;
     }

@@ -2,7 +2,7 @@
 
 import { forgetKey, hasKey } from "./api_key.js";
 import { stopBatch } from "./batch_view.js";
-import { openChat, stopChat } from "./chat_view.js";
+import { drawChat, openChat, stopChat } from "./chat_view.js";
 import { byId, notify } from "./elements.js";
 import { keep, keepFields, kept } from "./kept_state.js";
 import { loadChoices } from "./request_fields.js";
@@ -32,11 +32,15 @@ async function connect() {
     await loadChoices();
     notify();
   } catch (error) {
-    notify(error.message, error.status === 503 ? "news" : "error");
-    if (error.status === 503) setTimeout(connect, AGAIN_MILLISECONDS);
+    if (error.status === 503) {
+      notify("The models are being loaded. This page asks again until they are there.", "news");
+      setTimeout(connect, AGAIN_MILLISECONDS);
+    } else {
+      notify(error.message);
+    }
   }
   byId("forget-key").hidden = !hasKey();
-  openChat();
+  drawChat();
 }
 
 for (const name of TABS) {
@@ -49,7 +53,7 @@ for (const name of TABS) {
   };
 }
 byId("heat").addEventListener("input", showHeat);
-byId("model").addEventListener("input", openChat);
+byId("model").addEventListener("input", drawChat);
 byId("reload").onclick = connect;
 byId("notice-close").onclick = () => notify();
 byId("settings-open").onclick = () => {
@@ -63,10 +67,11 @@ byId("forget-key").onclick = () => {
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || document.querySelector("dialog")) return;
   if (!byId("token").hidden) hideTokens();
-  else if (stopChat() || stopBatch()) event.preventDefault();
+  else if (byId("chat").hidden ? stopBatch() : stopChat()) event.preventDefault();
 });
 
 keepFields(document, "fields");
 showHeat();
 showTab(kept("tab") ?? "chat");
+openChat();
 connect();
