@@ -224,6 +224,15 @@ def test_errors_are_told_with_what_to_do(page: Any) -> None:
     assert texts(page) == ["A story"]
 
 
+def test_an_answer_of_nothing_is_told_and_leaves_the_chat_as_it_was(page: Any) -> None:
+    page.locator("#shape").select_option("regex")
+    page.locator("#shape-text").fill("()")
+    page.locator("#draft").fill("A story")
+    page.locator("#draft").press("Enter")
+    expected(page.get_by_role("alert")).to_contain_text("said nothing")
+    assert texts(page) == ["A story"]
+
+
 def test_a_batch_draws_several_texts_of_several_prompts(page: Any) -> None:
     page.locator("#tab-batch").click()
     page.locator("#prompts").fill("Once upon\n---\nThe old woman\nopened")

@@ -50,8 +50,12 @@ async function answer(place, begun, rest) {
   }
   running = null;
   keepConversation();
-  if (live.content === begun.content && live.thoughts === begun.thoughts) withdraw();
-  else drawChat();
+  if (live.content !== begun.content || live.thoughts !== begun.thoughts) {
+    drawChat();
+    return;
+  }
+  withdraw();
+  if (live.ending === "stop") notify("The model ended at once, and said nothing.", "news");
 }
 
 function take(live, { choices: [choice] }) {
