@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,6 +186,19 @@ async def test_effort_and_variables_reach_the_template(api: ServedApi) -> None:
     ):
         assert (await template(api, ASKED, model="tiny", **body)).endswith("assistant\n")
     assert (await template(api, ASKED, model="tiny")).endswith("<think>\n")
+
+
+async def test_thoughts_and_the_day_are_told_to_the_template(tmp_path: Path) -> None:
+    wants = "{{ messages[0].content }} {{ date_string }} {{ enable_thinking is true }}"
+    for markers, welcome in (("{# <think></think> #}", True), ("", False)):
+        file = tmp_path / f"{welcome}.gguf"
+        model = await open_llama(tiny_llama(file, template=markers + wants), name="own")
+        async with served(model) as own:
+            before = time.strftime("%d %b %Y")
+            told = await template(own, [{"role": "user", "content": "Hi"}], model="own")
+            days = before, time.strftime("%d %b %Y")
+            assert told in {f"Hi {day} {welcome}" for day in days}
+        await model.close()
 
 
 async def test_the_dialogue_of_the_plain_format_ends_where_the_other_speaks(
