@@ -17,7 +17,7 @@ from llterm.serve.agent_mixtures import AgentMixture
 from llterm.serve.api_errors import ApiError
 from llterm.serve.body_reader import read_body
 from llterm.serve.chat_bodies import ChatBody
-from llterm.serve.chat_completions import answer_chat, plan_chat, stream_chat
+from llterm.serve.chat_completions import answer_chat, chat_tokens, plan_chat, stream_chat
 from llterm.serve.chat_prompts import applied_template
 from llterm.serve.classified_texts import classified
 from llterm.serve.classify_bodies import ClassifyBody
@@ -52,7 +52,12 @@ from llterm.serve.served_attributions import server_status
 from llterm.serve.served_models import ServedModel
 from llterm.serve.server_route import Respond, ServerRoute, read_whole, send_json, send_text
 from llterm.serve.server_state import ServerState, named_models, used, using
-from llterm.serve.stateless_responses import answer_response, plan_response, stream_response
+from llterm.serve.stateless_responses import (
+    answer_response,
+    plan_response,
+    response_tokens,
+    stream_response,
+)
 from llterm.serve.text_completions import complete, plan_completion, stream_completion
 from llterm.serve.text_embeddings import embedded, embedded_llamacpp
 from llterm.version import __version__
@@ -260,6 +265,12 @@ def _answering(
     return respond
 
 
+_input_tokens = _answering(
+    ChatBody, lambda state, body, model: chat_tokens(body, model, state.rules)
+)
+_response_tokens = _answering(
+    ResponseBody, lambda state, body, model: response_tokens(body, model, state.rules)
+)
 _template = _answering(ChatBody, lambda _, body, model: applied_template(body, model))
 _embeddings = _answering(
     EmbeddingsBody, lambda state, body, model: embedded(body, model, state.rules)
@@ -280,6 +291,10 @@ ROUTES: tuple[ServerRoute, ...] = (
                 _completions, CompletionBody),
     ServerRoute(("/v1/chat/completions", "/chat/completions"), "POST", "Answer a chat.",
                 _chats, ChatBody),
+    ServerRoute(("/v1/chat/completions/input_tokens", "/chat/completions/input_tokens"), "POST",
+                "How many tokens a chat has.", _input_tokens, ChatBody),
+    ServerRoute(("/v1/responses/input_tokens", "/responses/input_tokens"), "POST",
+                "The same of what a response is asked for.", _response_tokens, ResponseBody),
     ServerRoute(("/v1/responses", "/responses"), "POST", "The same in OpenAI's newer shape.",
                 _responses, ResponseBody),
     ServerRoute(("/apply-template",), "POST", "A chat as the model's template writes it.",

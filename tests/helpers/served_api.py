@@ -68,11 +68,16 @@ def events(text: str) -> list[Any]:
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
 
+TOO_LONG = "context_length_exceeded"
+"""The code of the one error that tells more, as llama.cpp does."""
+
+
 def told(answer: httpx2.Response) -> tuple[int, Mapping[str, Any]]:
     """Status and error of an answer, which has OpenAI's form."""
     body = answer.json()
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"message", "type", "param", "code"}
+    more = {"n_prompt_tokens", "n_ctx"} if body["error"]["code"] == TOO_LONG else set()
+    assert set(body["error"]) == {"message", "type", "param", "code", *more}
     assert answer.headers["x-request-id"]
     return answer.status_code, body["error"]
 

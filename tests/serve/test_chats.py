@@ -99,7 +99,7 @@ async def test_a_stream_adds_up_to_the_whole_answer(
     for choice in whole["choices"]:
         parts = [part for chunk in chunks for part in chunk["choices"]
                  if part["index"] == choice["index"]]  # fmt: skip
-        assert parts[0]["delta"] == {"role": "assistant", "content": ""}
+        assert parts[0]["delta"] == {"role": "assistant", "content": None}
         assert [part["finish_reason"] for part in parts[:-1]] == [None] * (len(parts) - 1)
         assert parts[-1]["delta"] == {}
         assert parts[-1]["finish_reason"] == choice["finish_reason"]
