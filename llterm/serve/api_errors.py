@@ -113,15 +113,20 @@ def error_answer(error: Exception) -> ErrorAnswer:
     words may hold a client's."""
     told = error if isinstance(error, LltermError) else _own_fault(error)
     status, kind, code, headers = _of(told)
-    words = (f"{part.removesuffix('.')}." for part in (told.title, told.cause, told.hint) if part)
+    words = error_words(told.title, told.cause, told.hint)
     fault: dict[str, Any] = {
-        "message": field_text(" ".join(words))[:_MOST_SHOWN],
+        "message": field_text(words)[:_MOST_SHOWN],
         "type": kind,
         "param": told.param if isinstance(told, ApiError) else None,
         "code": code,
         **(told.more if isinstance(told, ApiError) else {}),
     }
     return ErrorAnswer(status, {"error": fault}, headers)
+
+
+def error_words(*parts: str) -> str:
+    """What there is of title, cause and hint, as sentences."""
+    return " ".join(f"{part.removesuffix('.')}." for part in parts if part)
 
 
 def _of(error: LltermError) -> tuple[int, str, str | None, Mapping[str, str]]:
