@@ -34,6 +34,7 @@ _MESSAGES = {
     },
 }  # fmt: skip
 _LABELS = {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 4, "uniqueItems": True}
+_ID = {"type": "integer", "minimum": 0, "exclusiveMaximum": 2147483648}
 _FEW = {"type": "integer", "minimum": 0, "maximum": 4}
 PLAIN: Mapping[str, Mapping[str, Any]] = {
     "_ChatFields": {"messages": _MESSAGES, "max_tokens": _FEW},
@@ -41,7 +42,11 @@ PLAIN: Mapping[str, Mapping[str, Any]] = {
     "ClassifyBody": {"text": _TEXT, "labels": _LABELS},
     "_PreviewFields": {"prompt": _TEXT, "top": {"type": "integer", "minimum": 1, "maximum": 9}},
     "_StepFields": {"prompt": _TEXT, "temperature": {"type": "number", "minimum": 0, "maximum": 2}},
-    "AttributionBody": {"prompt": _TEXT, "method": {"enum": ["attention"]}},
+    "AttributionBody": {
+        "prompt": _TEXT,
+        "method": {"enum": ["attention"]},
+        "completion_ids": {"type": "array", "items": _ID, "minItems": 1, "maxItems": 4},
+    },
 }
 """Fields that go together, of bodies whose fields seldom do by chance: half of all are so."""
 

@@ -3,11 +3,10 @@ states, as a unit vector."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.core.tokens import Tail
@@ -40,7 +39,7 @@ def hidden_means(texts: Sequence[Tail]) -> npt.NDArray[np.float64]:
 
 
 async def test_an_embedding_is_the_mean_of_transformers_hidden_states(
-    record_property: pytest.RecordProperty,
+    record_property: Callable[[str, object], None],
 ) -> None:
     model = await open_llama(BUNDLED, LlamaSettings(threads=1, context=256), name="fable")
     try:
