@@ -5,7 +5,8 @@
 #   sequences: LLTERM_SOAK=10 .venv/bin/pytest tests/session)
 # make test-gradients   what needs the extra llterm[gradients], in .venv-gradients
 # make test-servers   against two real servers, llama.cpp's and llama-cpp-python's, in .venv-servers
-# make test-clients   llterm serve judged by OpenAI's client, lm-eval, schemathesis and llama.cpp's own server tests, in .venv-clients
+# make test-clients   llterm serve judged by what others wrote: openai, LiteLLM, llm, lm-eval, schemathesis, gallama's scripts,
+#   llama.cpp's own server tests and chat templates, in .venv-clients
 # make test-browser   the page of llterm serve in a real browser, in .venv-browser; Chromium is to be there already
 # make test-models   on real models (SmolLM2 135M, Gemma 3 270M: 350 MB), in .venv-models
 # make test-address ADDRESS=http://…   what every command does on a server of yours: a row for docs/backends.md.

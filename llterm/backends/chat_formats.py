@@ -5,6 +5,7 @@ A template comes from strangers, with the model, from its server, or in a file: 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from llterm.core.conversation import (
     plain_text,
     said_in,
 )
+from llterm.core.json_text import json_text
 from llterm.errors import LltermError, ModelError, reason
 from llterm.regular_file import read_file, text_of
 
@@ -87,17 +89,25 @@ def own_format(template: str, begin: str, end: str, name: str = OWN) -> ChatForm
     """
 
     def render(conversation: Conversation) -> str:
-        return renderer.render(
-            template,
-            {
-                **conversation.variables,
-                "messages": conversation.messages,
-                "bos_token": begin,
-                "eos_token": end,
-                "add_generation_prompt": conversation.ending == "opened",
-                "tools": conversation.tools or None,
-            },
-        )
+        seen = {
+            **conversation.variables,
+            "messages": conversation.messages,
+            "bos_token": begin,
+            "eos_token": end,
+            "add_generation_prompt": conversation.ending == "opened",
+            "tools": conversation.tools or None,
+        }
+        try:
+            return renderer.render(template, seen)
+        except ModelError:
+            if "tools" not in template and "functions" not in template:
+                raise
+            # Some go through the tools without a look whether there are any, or want them as text.
+            functions = json_text(conversation.tools, indent=2) if conversation.tools else ""
+            again = {**seen, "tools": conversation.tools, "functions": functions}
+            with suppress(ModelError):
+                return renderer.render(template, again)
+            raise
 
     return ChatFormat(name, render, template=template)
 

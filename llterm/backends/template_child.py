@@ -20,7 +20,9 @@ from typing import Any
 
 sys.path += sys.argv[1:]
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SECONDS = 1.0
@@ -76,6 +78,16 @@ def _joined(pieces: Iterable[str], room: int) -> str:
     return "".join(joined)
 
 
+class GenerationBlock(Extension):
+    """`{% generation %}`: around what the assistant says, for training; of no meaning here."""
+
+    tags = {"generation"}  # noqa: RUF012  (as Jinja declares it)
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 @lru_cache(maxsize=2)
 def _compiled(template: str) -> Any:
     """Ready to render, with what Hugging Face's library gives templates."""
@@ -84,13 +96,16 @@ def _compiled(template: str) -> Any:
         raise TemplateError(str(message))
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols", GenerationBlock],
     )
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = time.strftime
     environment.filters["tojson"] = lambda value, **how: json.dumps(
         value, ensure_ascii=False, indent=how.get("indent")
     )
+    environment.filters["safe"] = str  # A chat is no page: nothing is escaped.
     return environment.from_string(template)
 
 

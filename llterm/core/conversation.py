@@ -17,7 +17,7 @@ from llterm.errors import ModelError
 
 _OPEN, _SHUT = "\ufdd0", "\ufdd1"
 """Around what people wrote while a template works: code points that no text may hold."""
-_WRITTEN = ("content", "reasoning_content")
+_WRITTEN = ("content", "reasoning_content", "thinking")
 """Of a message, what people and models wrote."""
 Message = Mapping[str, Any]
 ConversationEnd = Literal["opened", "continued", "closed"]
@@ -149,7 +149,8 @@ def _parts(conversation: Conversation, render: Render) -> ChatParts:
 
 def _rendered(conversation: Conversation, render: Render) -> tuple[Conversation, str]:
     """The text, and the conversation in the form that the template reads: some want contents as
-    lists of parts, some the arguments of calls as texts."""
+    lists of parts, some the arguments of calls as texts, some thoughts by another name or as
+    parts."""
     try:
         text = render(conversation)
     except ModelError:
@@ -160,6 +161,8 @@ def _rendered(conversation: Conversation, render: Render) -> tuple[Conversation,
     for reform, misses in (
         (_with_typed_contents, _misses_words),
         (_with_text_arguments, _misses_arguments),
+        (_with_named_thoughts, _misses_thoughts),
+        (_with_typed_thoughts, _misses_thoughts),
     ):
         if misses(conversation, text):
             other = reform(conversation)
@@ -179,6 +182,15 @@ def _misses_words(conversation: Conversation, text: str) -> bool:
     return last.strip() not in text
 
 
+def _misses_thoughts(conversation: Conversation, text: str) -> bool:
+    """Whether no thought is there, or one as Python or JSON write it. Most templates leave out
+    those of earlier turns."""
+    thoughts = [str(one.get("reasoning_content") or "").strip() for one in conversation.messages]
+    said = [each for each in thoughts if each]
+    quoted = "'thinking'" in text or '"thinking"' in text
+    return bool(said) and (quoted or not any(each in text for each in said))
+
+
 def _misses_arguments(conversation: Conversation, text: str) -> bool:
     """Whether arguments stand there as Python writes them."""
     arguments = (call["function"]["arguments"] for call in _calls(conversation))
@@ -194,6 +206,36 @@ def _with_typed_contents(conversation: Conversation) -> Conversation:
     messages = (
         {**message, "content": [{"type": "text", "text": message["content"]}]}
         if isinstance(message.get("content"), str)
+        else message
+        for message in conversation.messages
+    )
+    return replace(conversation, messages=tuple(messages))
+
+
+def _with_named_thoughts(conversation: Conversation) -> Conversation:
+    """With thoughts by the name that gpt-oss's template knows."""
+    return _with_thoughts(conversation, lambda message, said: {**message, "thinking": said})
+
+
+def _with_typed_thoughts(conversation: Conversation) -> Conversation:
+    """With thoughts as a part of what is said, as Mistral's templates want them."""
+
+    def typed(message: Message, said: str) -> Message:
+        text = message.get("content")
+        parts = [{"type": "thinking", "thinking": said}]
+        parts += [{"type": "text", "text": text}] if isinstance(text, str) and text else []
+        return {**message, "content": parts}
+
+    return _with_thoughts(conversation, typed)
+
+
+def _with_thoughts(
+    conversation: Conversation, change: Callable[[Message, str], Message]
+) -> Conversation:
+    """With the messages changed in which there are thoughts."""
+    messages = (
+        change(message, str(message["reasoning_content"]))
+        if message.get("reasoning_content")
         else message
         for message in conversation.messages
     )

@@ -21,6 +21,8 @@ _KNOWN = (
     ReasoningMarkers("<thought>", "</thought>"),
     ReasoningMarkers("<reasoning>", "</reasoning>"),
     ReasoningMarkers("<seed:think>", "</seed:think>"),
+    ReasoningMarkers("<mm:think>", "</mm:think>"),
+    ReasoningMarkers("<|channel>thought\n", "<channel|>"),
     ReasoningMarkers("<|START_THINKING|>", "<|END_THINKING|>"),
     ReasoningMarkers("<|begin_of_thought|>", "<|end_of_thought|>"),
     ReasoningMarkers("◁think▷", "◁/think▷"),

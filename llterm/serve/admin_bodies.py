@@ -76,7 +76,7 @@ class GallamaModel(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A name of the configuration, as `model_id` is: what counts where both are given."""
     gpus: Annotated[list[Gigabytes], Meta(max_length=MOST_STOPS)] | Literal["auto"] | None = None
     cache_size: Annotated[int, Meta(ge=256, le=1 << 24)] | None = None
-    cache_quant: Literal["FP16", "Q8", "Q4"] | None = None
+    cache_quant: Literal["FP16", "Q8", "Q6", "Q4"] | None = None
     max_seq_len: Annotated[int, Meta(ge=64, le=1_048_576)] | None = None
     tensor_parallel: bool | None = None
     backend: Any = None
@@ -123,7 +123,8 @@ GALLAMA_NEUTRAL: dict[str, Sequence[Any]] = {
     "draft_cache_quant": ("FP16",),
 }
 """Values of what else it has that ask for nothing."""
-GALLAMA_CACHES = {"FP16": "f16", "Q8": "q8_0", "Q4": "q4_0"}
+GALLAMA_CACHES = {"FP16": "f16", "Q8": "q8_0", "Q6": "q8_0", "Q4": "q4_0"}
+"""llama.cpp has no cache of six bits: the next finer one."""
 
 
 class GallamaName(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -33,6 +33,7 @@ _OWN = (
 """Fields of the body that are the master's alone."""
 
 
+Usage = Mapping[str, Any]
 Use = Callable[[str | None], AbstractAsyncContextManager[ServedModel]]
 
 
@@ -44,6 +45,8 @@ class AgentAnswer:
     content: str
     error: str
     """Why it gave no answer; empty where it did."""
+    usage: Usage
+    """Of its tokens; empty where it gave no answer."""
 
     @property
     def told(self) -> Mapping[str, str]:
@@ -83,7 +86,8 @@ class AgentMixture:
         async with self.use(self.body.model) as master:
             plan = await plan_chat(self.asked(answers), master, self.rules, self.whose)
             with self.counts.counting(plan.choices):
-                return {**await answer_chat(plan), **_told(answers)}
+                answer = await answer_chat(plan)
+        return {**answer, "usage": _summed(answer["usage"], answers), **_told(answers)}
 
     async def streamed(self) -> AsyncGenerator[Mapping[str, Any]]:
         """The chunks of the same; what came of the agents is in the first."""
@@ -94,6 +98,8 @@ class AgentMixture:
             with self.counts.counting(plan.choices):
                 async with aclosing(stream_chat(plan)) as chunks:
                     async for chunk in chunks:
+                        if used := chunk.get("usage"):
+                            chunk = {**chunk, "usage": _summed(used, answers)}
                         yield {**chunk, **first}
                         first = {}
 
@@ -116,9 +122,11 @@ class AgentMixture:
             if error is not None and not isinstance(error, LltermError):
                 raise error
             faults += [] if error is None else [error]
-            content = "" if error is not None else task.result()
-            words = "" if error is None else error_answer(error).body["error"]["message"]
-            told.append(AgentAnswer(name, content, words))
+            if error is None:
+                told.append(task.result())
+            else:
+                words = error_answer(error).body["error"]["message"]
+                told.append(AgentAnswer(name, "", words, {}))
         if len(faults) == len(told):
             raise faults[0]
         return told
@@ -131,7 +139,7 @@ class AgentMixture:
         messages = [*self.body.messages, message]
         return msgspec.structs.replace(self.body, messages=messages, mixture_of_agents=None)
 
-    async def _answer(self, name: str, template: str | None) -> str:
+    async def _answer(self, name: str, template: str | None) -> AgentAnswer:
         usual = type(self.body)(messages=self.body.messages)
         own = {name: getattr(usual, name) for name in _OWN}
         body = msgspec.structs.replace(self.body, **own, thinking_template=template)
@@ -139,8 +147,24 @@ class AgentMixture:
             plan = await plan_chat(body, model, self.rules, self.whose)
             with self.counts.counting(plan.choices):
                 answer = await answer_chat(plan)
-        return str(answer["choices"][0]["message"]["content"])
+        content = str(answer["choices"][0]["message"]["content"])
+        return AgentAnswer(name, content, "", answer["usage"])
 
 
 def _told(answers: Sequence[AgentAnswer]) -> Mapping[str, Any]:
     return {"mixture_of_agents": [each.told for each in answers]}
+
+
+def _summed(used: Usage, answers: Sequence[AgentAnswer]) -> Usage:
+    """What the master used, and the agents before it."""
+    summed = used
+    for each in answers:
+        summed = _sum(summed, each.usage) if each.usage else summed
+    return summed
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return {
+        name: _sum(value, other[name]) if isinstance(value, Mapping) else value + other[name]
+        for name, value in one.items()
+    }

@@ -40,14 +40,17 @@ class ApiError(LltermError):
         code: str | None = None,
         kind: str = "invalid_request_error",
         headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """`param`: the path of the field in question; `kind`: what the wire calls type."""
+        """`param`: the path of the field in question; `kind`: what the wire calls type; `more`:
+        what llama.cpp tells besides."""
         super().__init__(title, cause, hint)
         self.status = status
         self.param = param
         self.code = code
         self.kind = kind
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
 
 def bad_field(param: str, title: str, cause: str = "", hint: str = "") -> ApiError:
@@ -77,7 +80,8 @@ def unsupported(param: str) -> ApiError:
 
 
 def too_long(count: int, room: int, param: str = "prompt", *, known: bool = True) -> ApiError:
-    """A prompt for which there is no room. Not `known`: it has `count` tokens at the least."""
+    """A prompt for which there is no room, as OpenAI and llama.cpp tell it. Not `known`: it has
+    `count` tokens at the least."""
     tokens = f"{count:,} tokens" if known else f"{count:,} tokens or more"
     return ApiError(
         400,
@@ -86,6 +90,8 @@ def too_long(count: int, room: int, param: str = "prompt", *, known: bool = True
         "Shorten it.",
         param=param,
         code="context_length_exceeded",
+        kind="exceed_context_size_error",
+        more={"n_prompt_tokens": count, "n_ctx": room},
     )
 
 
@@ -107,14 +113,20 @@ def error_answer(error: Exception) -> ErrorAnswer:
     words may hold a client's."""
     told = error if isinstance(error, LltermError) else _own_fault(error)
     status, kind, code, headers = _of(told)
-    words = (f"{part.removesuffix('.')}." for part in (told.title, told.cause, told.hint) if part)
+    words = error_words(told.title, told.cause, told.hint)
     fault: dict[str, Any] = {
-        "message": field_text(" ".join(words))[:_MOST_SHOWN],
+        "message": field_text(words)[:_MOST_SHOWN],
         "type": kind,
         "param": told.param if isinstance(told, ApiError) else None,
         "code": code,
+        **(told.more if isinstance(told, ApiError) else {}),
     }
     return ErrorAnswer(status, {"error": fault}, headers)
+
+
+def error_words(*parts: str) -> str:
+    """What there is of title, cause and hint, as sentences."""
+    return " ".join(f"{part.removesuffix('.')}." for part in parts if part)
 
 
 def _of(error: LltermError) -> tuple[int, str, str | None, Mapping[str, str]]:

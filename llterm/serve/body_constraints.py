@@ -33,10 +33,14 @@ def only_one(wanted: Iterable[Wanted]) -> Constraint | None:
 
 def of_response_format(given: ResponseFormat | None) -> Iterable[Wanted]:
     """What OpenAI's `response_format` asks."""
-    if given is None or given.type == "text":
+    if given is None:
+        return
+    if given.schema is not None and given.type != "json_object":
+        raise bad_field("response_format.schema", f"A {given.type} has no schema there")
+    if given.type == "text":
         return
     if given.type == "json_object":
-        yield "response_format", json_schema('{"type": "object"}')
+        yield "response_format", schema_of(given.schema or {"type": "object"})
     elif given.json_schema is None:
         raise bad_field("response_format.json_schema", "The schema is missing")
     else:

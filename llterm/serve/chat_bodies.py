@@ -163,9 +163,10 @@ class _ChatFields(GenerationFields, kw_only=True, forbid_unknown_fields=True):
     grammar: Source | None = None
     """llama.cpp's, as those that follow: GBNF, or Lark."""
     json_schema: dict[str, Any] | Source | None = None
+    timings_per_token: bool | None = None
+    """How long it took is told too, at the end."""
     cache_prompt: Any = None
     id_slot: Any = None
-    timings_per_token: Any = None
     n_keep: Any = None
 
     prediction: Any = None

@@ -16,6 +16,7 @@ from llterm.serve.chat_forms import ChatForms, chat_forms
 from llterm.serve.chat_prompts import ChatPrompt, conversation_of, read_chat
 from llterm.serve.chat_replies import ChatReply
 from llterm.serve.chat_tools import ChatTools, chat_tools
+from llterm.serve.choice_timings import timings
 from llterm.serve.drawn_choices import DrawnChoice, draw_choices, usage
 from llterm.serve.generation_fields import (
     check_generation,
@@ -115,6 +116,16 @@ async def plan_chat(body: Any, model: ServedModel, rules: RequestRules, whose: s
     return ChatPlan(body, model, prompt, tools, forms, choices)
 
 
+async def chat_tokens(body: Any, model: ServedModel, rules: RequestRules) -> Answer:
+    """How many tokens the model would read. Raises LltermError for what could not be answered."""
+    return input_tokens(await plan_chat(body, model, rules, ""))
+
+
+def input_tokens(plan: ChatPlan) -> Answer:
+    """The same of a plan."""
+    return {"object": "response.input_tokens", "input_tokens": len(plan.prompt.tokens)}
+
+
 def _listed(body: Any) -> int:
     """Candidates told with each token."""
     if body.top_logprobs is not None and not body.logprobs:
@@ -151,6 +162,7 @@ async def answer_chat(plan: ChatPlan) -> Answer:
         "choices": [told for reply in replies for told in reply.whole()],
         **({} if parts is None else {"parts": parts}),
         "usage": _usage(replies),
+        **_timings(plan),
         **beginning,
     }
 
@@ -178,7 +190,7 @@ async def stream_chat(plan: ChatPlan) -> AsyncGenerator[Answer]:
             for part in reply.parts(drawn, text):
                 yield chunk(part)
     if counted:
-        yield {**head, "choices": [], "usage": _usage(replies)}
+        yield {**head, "choices": [], "usage": _usage(replies), **_timings(plan)}
 
 
 async def _beginning(plan: ChatPlan) -> dict[str, Any]:
@@ -191,6 +203,11 @@ async def _beginning(plan: ChatPlan) -> dict[str, Any]:
         scores = await prompt_scores(plan.model, tokens, count)
         told["prompt_logprobs"] = prompt_rows(scores, count, plan.model.vocabulary)
     return told
+
+
+def _timings(plan: ChatPlan) -> dict[str, Any]:
+    """Where they are asked for."""
+    return {"timings": timings(plan.choices)} if plan.body.timings_per_token else {}
 
 
 def _head(plan: ChatPlan, kind: str) -> dict[str, Any]:

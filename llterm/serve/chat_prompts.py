@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -174,10 +175,20 @@ async def chat_parts(conversation: Conversation, model: ServedModel) -> ChatPart
     if "developer" not in chats.template:
         # Few templates know the newer name.
         conversation = conversation.with_role("developer", "system")
+    if chats.template:
+        variables = {**_usual_variables(model), **conversation.variables}
+        conversation = replace(conversation, variables=variables)
     try:
         return await written_chat(model.backend, conversation)
     except ModelError as error:
         raise bad_field("messages", error.title, error.cause) from None
+
+
+def _usual_variables(model: ServedModel) -> Mapping[str, Any]:
+    """What templates are told by llama.cpp too: the day, and that thoughts are welcome, where they
+    are known from what is said."""
+    day = {"date_string": time.strftime("%d %b %Y"), "datetime": time.strftime("%b %d %Y")}
+    return day if model.reasoning is None else {**day, "enable_thinking": True}
 
 
 async def applied_template(body: Any, model: ServedModel) -> Mapping[str, Any]:

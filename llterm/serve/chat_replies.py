@@ -85,7 +85,8 @@ class ChatReply:
 
     def first(self) -> Told:
         """What a stream begins with."""
-        return self.part({"role": "assistant", "content": ""}, [])
+        content = None if self._artifacts is None else ""
+        return self.part({"role": "assistant", "content": content}, [])
 
     def parts(self, drawn: GeneratedToken | GenerationEnd, text: str) -> Iterator[Told]:
         """What a step adds to the stream: nothing for a token of which nothing is shown yet."""

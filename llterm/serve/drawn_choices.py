@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ class DrawnChoice:
     text: str = ""
     """What is shown of it so far."""
     end: GenerationEnd | None = None
+    begun: float = field(default_factory=time.monotonic)
+    """When it was planned; in seconds, as those that follow."""
+    first: float | None = None
+    """When its first token came."""
+    last: float = 0.0
+    """When the last one did."""
     held: HeldText = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,6 +55,8 @@ class DrawnChoice:
             self.end = drawn
             shown = self.held.rest()
         else:
+            self.last = time.monotonic()
+            self.first = self.first or self.last
             self.tokens.append(drawn)
             shown = self._shown(drawn)
         self.text += shown

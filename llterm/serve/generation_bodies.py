@@ -61,6 +61,8 @@ class ResponseFormat(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
+    schema: dict[str, Any] | None = None
+    """llama.cpp's, of a `json_object`."""
 
 
 class GenerationFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +71,8 @@ class GenerationFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     model: str | None = None
     max_tokens: TokenCount | None = None
     max_completion_tokens: TokenCount | None = None
+    n_predict: Annotated[int, Meta(ge=-1, lt=1 << 31)] | None = None
+    """llama.cpp's name of the same; -1: as long as there is room."""
     n: Count | None = None
     stop: Stops | None = None
     stream: bool | None = None

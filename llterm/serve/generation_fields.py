@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -45,12 +46,13 @@ def check_generation(body: Any, most: int, *, logprobs: bool) -> None:
 
 
 def most_tokens(body: Any) -> int | None:
-    """The most tokens of a text; None where nothing is said. Raises ApiError."""
-    old: int | None = body.max_tokens
-    new: int | None = body.max_completion_tokens
-    if None not in (old, new) and old != new:
-        raise bad_field("max_tokens", "max_tokens and max_completion_tokens differ")
-    return new if old is None else old
+    """The most tokens of a text, -1 for as many as there is room for; None where nothing is said.
+    Raises ApiError."""
+    names = ("max_tokens", "max_completion_tokens", "n_predict")
+    given = {name: count for name in names if (count := getattr(body, name)) is not None}
+    if len(set(given.values())) > 1:
+        raise bad_field("max_tokens", f"{' and '.join(given)} differ")
+    return next(iter(given.values()), None)
 
 
 def wanted_constraints(body: Any) -> Iterator[Wanted]:
@@ -105,6 +107,12 @@ async def generation_of(
     ids: dict[str, Tail] = {
         name: model.check_ids(getattr(body, name) or (), name) for name in _ID_LISTS
     }
+    constraint = only_one(wanted)
+    if constraint is not None and most_tokens(body) == 0:
+        # Nothing is drawn that would show what is wrong with it.
+        fault = await asyncio.to_thread(constraint.fault)
+        if fault:
+            raise constraint.refused(fault)
     return GenerationRequest(
         prompt=(),
         sampling=sampling,
@@ -112,7 +120,7 @@ async def generation_of(
         ignore_end=body.ignore_eos or body.ban_eos_token,
         stops=stops_of(body),
         stop_ids=frozenset(ids["stop_token_ids"]),
-        constraint=only_one(wanted),
+        constraint=constraint,
         top=top,
         watched=ids["logprob_token_ids"],
         allowed=None if body.allowed_token_ids is None else frozenset(ids["allowed_token_ids"]),

@@ -12,6 +12,7 @@ from llterm.core.tokens import Vocabulary
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
 from llterm.serve.api_errors import bad_field, check_neutral
 from llterm.serve.body_constraints import Wanted, grammar_of, only_one, schema_of
+from llterm.serve.choice_timings import timings
 from llterm.serve.drawn_choices import DrawnChoice, draw_choices
 from llterm.serve.legacy_logprobs import sayable
 from llterm.serve.llamacpp_bodies import NEUTRAL_ONLY, NO_PICTURES, PromptObject
@@ -175,7 +176,6 @@ def _part(
 def _final(plan: LlamaCppPlan, choice: DrawnChoice) -> dict[str, Any]:
     end, prompt = choice.end, plan.prompts[choice.index * len(plan.prompts) // len(plan.choices)]
     kinds = {"end": "eos", "stop": "word", "length": "limit", "stuck": "eos"}
-    cached = 0 if end is None else end.cached
     answer: dict[str, Any] = {
         "index": choice.index,
         "content": choice.text,
@@ -185,18 +185,14 @@ def _final(plan: LlamaCppPlan, choice: DrawnChoice) -> dict[str, Any]:
         "model": plan.model.name,
         "tokens_predicted": len(choice.tokens),
         "tokens_evaluated": len(choice.request.prompt),
-        "tokens_cached": cached,
+        "tokens_cached": 0 if end is None else end.cached,
         "generation_settings": _settings(plan, choice),
         "prompt": prompt.text,
         "has_new_line": "\n" in choice.text,
         "truncated": False,
         "stop_type": "none" if end is None else kinds[end.finish],
         "stopping_word": choice.held.stop or "",
-        "timings": {
-            "cache_n": cached,
-            "prompt_n": len(choice.request.prompt) - cached,
-            "predicted_n": len(choice.tokens),
-        },
+        "timings": timings([choice]),
     }
     if plan.body.n_probs and not plan.body.stream:
         answer["completion_probabilities"] = _probabilities(plan, choice.tokens)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -17,12 +17,11 @@ from llterm.serve.agent_mixtures import AgentMixture
 from llterm.serve.api_errors import ApiError
 from llterm.serve.body_reader import read_body
 from llterm.serve.chat_bodies import ChatBody
-from llterm.serve.chat_completions import answer_chat, plan_chat, stream_chat
+from llterm.serve.chat_completions import answer_chat, chat_tokens, plan_chat, stream_chat
 from llterm.serve.chat_prompts import applied_template
 from llterm.serve.classified_texts import classified
 from llterm.serve.classify_bodies import ClassifyBody
 from llterm.serve.completion_bodies import CompletionBody
-from llterm.serve.drawn_choices import DrawnChoice
 from llterm.serve.embedding_bodies import EmbeddingsBody, LlamaCppEmbeddingBody
 from llterm.serve.inspection_bodies import AttributionBody, PreviewBody, StepBody
 from llterm.serve.inspections import TextInspection, plan_inspection
@@ -48,12 +47,18 @@ from llterm.serve.model_facts import (
 )
 from llterm.serve.pages.browser_page import browser_page
 from llterm.serve.request_gates import WHOSE
+from llterm.serve.request_rules import RequestRules
 from llterm.serve.response_bodies import ResponseBody
 from llterm.serve.served_attributions import server_status
 from llterm.serve.served_models import ServedModel
 from llterm.serve.server_route import Respond, ServerRoute, read_whole, send_json, send_text
 from llterm.serve.server_state import ServerState, named_models, used, using
-from llterm.serve.stateless_responses import answer_response, plan_response, stream_response
+from llterm.serve.stateless_responses import (
+    answer_response,
+    plan_response,
+    response_tokens,
+    stream_response,
+)
 from llterm.serve.text_completions import complete, plan_completion, stream_completion
 from llterm.serve.text_embeddings import embedded, embedded_llamacpp
 from llterm.version import __version__
@@ -62,79 +67,61 @@ HEALTH = ("/health", "/v1/health")
 WORKBENCH = "/"
 
 
+class _Drawing(NamedTuple):
+    """How a body is answered for which texts are drawn."""
+
+    plan: Callable[[Any, ServedModel, RequestRules, str], Awaitable[Any]]
+    whole: Callable[[Any], Coroutine[Any, Any, Any]]
+    parts: Callable[[Any], AsyncGenerator[Mapping[str, Any]]]
+    named: bool = False
+    """A stream's parts are events with names."""
+
+
 async def _draw(
-    state: ServerState,
-    choices: Sequence[DrawnChoice],
-    streams: bool,
-    whole: Callable[[], Awaitable[Any]],
-    parts: Callable[[], AsyncGenerator[Mapping[str, Any]]],
-    receive: Receive,
-    send: Send,
-    *,
-    named: bool = False,
+    drawing: _Drawing, body: Any, state: ServerState, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer what is drawn, at its end or as it comes, then as `named` events."""
-    with state.counts.counting(choices):
-        if streams:
-            await state.open.stream(parts(), receive, send, named=named)
-        else:
-            answer = await state.open.finish(_run(whole), receive)
-            await send_json(answer, send)
-
-
-async def _run(whole: Callable[[], Awaitable[Any]]) -> Any:
-    return await whole()
-
-
-async def _completions(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await read_whole(receive), CompletionBody)
+    """Answer what is drawn, at its end or as it comes."""
     async with using(state, body.model, receive) as model:
-        plan = await plan_completion(body, model, state.rules, scope.get(WHOSE, ""))
-        await _draw(
-            state, plan.choices, plan.streams, lambda: complete(plan),
-            lambda: stream_completion(plan), receive, send,
-        )  # fmt: skip
+        plan = await drawing.plan(body, model, state.rules, scope.get(WHOSE, ""))
+        with state.counts.counting(plan.choices):
+            if plan.streams:
+                await state.open.stream(drawing.parts(plan), receive, send, named=drawing.named)
+            else:
+                await send_json(await state.open.finish(drawing.whole(plan), receive), send)
+
+
+def _drawn(kind: type[msgspec.Struct], drawing: _Drawing) -> Respond:
+    """Answers a body of this kind so."""
+
+    async def respond(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
+        body = read_body(await read_whole(receive), kind)
+        await _draw(drawing, body, state, scope, receive, send)
+
+    return respond
+
+
+_completions = _drawn(CompletionBody, _Drawing(plan_completion, complete, stream_completion))
+_responses = _drawn(
+    ResponseBody, _Drawing(plan_response, answer_response, stream_response, named=True)
+)
+_llamacpp = _drawn(LlamaCppBody, _Drawing(plan_llamacpp, complete_llamacpp, stream_llamacpp))
+_CHAT = _Drawing(plan_chat, answer_chat, stream_chat)
 
 
 async def _chats(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
     body = read_body(await read_whole(receive), ChatBody)
-    whose = scope.get(WHOSE, "")
-    if body.mixture_of_agents is not None:
-        use = partial(used, state)
-        mixture = AgentMixture(body, use, state.rules, whose, state.counts)
-        for name in mixture.names:
-            named_models(state, name)
-        if body.stream:
-            await state.open.stream(mixture.streamed(), receive, send)
-        else:
-            await send_json(await state.open.finish(mixture.answered(), receive), send)
+    if body.mixture_of_agents is None:
+        await _draw(_CHAT, body, state, scope, receive, send)
         return
-    async with using(state, body.model, receive) as model:
-        plan = await plan_chat(body, model, state.rules, whose)
-        await _draw(
-            state, plan.choices, plan.streams, lambda: answer_chat(plan),
-            lambda: stream_chat(plan), receive, send,
-        )  # fmt: skip
-
-
-async def _responses(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await read_whole(receive), ResponseBody)
-    async with using(state, body.model, receive) as model:
-        plan = await plan_response(body, model, state.rules, scope.get(WHOSE, ""))
-        await _draw(
-            state, plan.choices, plan.streams, lambda: answer_response(plan),
-            lambda: stream_response(plan), receive, send, named=True,
-        )  # fmt: skip
-
-
-async def _llamacpp(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    body = read_body(await read_whole(receive), LlamaCppBody)
-    async with using(state, body.model, receive) as model:
-        plan = await plan_llamacpp(body, model, state.rules, scope.get(WHOSE, ""))
-        await _draw(
-            state, plan.choices, plan.streams, lambda: complete_llamacpp(plan),
-            lambda: stream_llamacpp(plan), receive, send,
-        )  # fmt: skip
+    mixture = AgentMixture(
+        body, partial(used, state), state.rules, scope.get(WHOSE, ""), state.counts
+    )
+    for name in mixture.names:
+        named_models(state, name)
+    if body.stream:
+        await state.open.stream(mixture.streamed(), receive, send)
+    else:
+        await send_json(await state.open.finish(mixture.answered(), receive), send)
 
 
 async def _detokenize(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
@@ -271,6 +258,12 @@ def _answering(
     return respond
 
 
+_input_tokens = _answering(
+    ChatBody, lambda state, body, model: chat_tokens(body, model, state.rules)
+)
+_response_tokens = _answering(
+    ResponseBody, lambda state, body, model: response_tokens(body, model, state.rules)
+)
 _template = _answering(ChatBody, lambda _, body, model: applied_template(body, model))
 _embeddings = _answering(
     EmbeddingsBody, lambda state, body, model: embedded(body, model, state.rules)
@@ -291,6 +284,10 @@ ROUTES: tuple[ServerRoute, ...] = (
                 _completions, CompletionBody),
     ServerRoute(("/v1/chat/completions", "/chat/completions"), "POST", "Answer a chat.",
                 _chats, ChatBody),
+    ServerRoute(("/v1/chat/completions/input_tokens", "/chat/completions/input_tokens"), "POST",
+                "How many tokens a chat has.", _input_tokens, ChatBody),
+    ServerRoute(("/v1/responses/input_tokens", "/responses/input_tokens"), "POST",
+                "The same of what a response is asked for.", _response_tokens, ResponseBody),
     ServerRoute(("/v1/responses", "/responses"), "POST", "The same in OpenAI's newer shape.",
                 _responses, ResponseBody),
     ServerRoute(("/apply-template",), "POST", "A chat as the model's template writes it.",

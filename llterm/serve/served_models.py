@@ -90,11 +90,8 @@ class ServedModel:
 
     @cached_property
     def marker_ids(self) -> frozenset[int]:
-        """The special tokens that such markers are."""
-        markers = [marker.encode() for marker in self.reasoning or ()]
-        return frozenset(
-            token.id for token in self.known_tokens if token.special and token.data in markers
-        )
+        """The special tokens that such markers are made of."""
+        return self.special.named_in(self.special.marked("".join(self.reasoning or ())))
 
     @cached_property
     def special(self) -> SpecialTokens:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from llterm.serve.api_errors import ApiError, check_neutral
-from llterm.serve.chat_completions import ChatPlan, plan_chat, stream_chat
+from llterm.serve.chat_completions import ChatPlan, input_tokens, plan_chat, stream_chat
 from llterm.serve.drawn_choices import DrawnChoice
 from llterm.serve.request_rules import RequestRules
 from llterm.serve.response_bodies import RESPONSE_NEUTRAL
@@ -48,6 +48,11 @@ async def plan_response(
         return ResponsePlan(body, await plan_chat(chat, model, rules, whose))
     except ApiError as error:
         placed(error)
+
+
+async def response_tokens(body: Any, model: ServedModel, rules: RequestRules) -> Answer:
+    """How many tokens the model would read. Raises LltermError for what could not be answered."""
+    return input_tokens((await plan_response(body, model, rules, "")).chat)
 
 
 async def answer_response(plan: ResponsePlan) -> Answer:

@@ -56,7 +56,7 @@ async def plan_completion(
 ) -> CompletionPlan:
     """Read a body whole. Raises LltermError for what cannot be; nothing has been drawn then."""
     given = most_tokens(body)
-    most = USUAL_TOKENS if given is None else given
+    most = model.room if given == -1 else USUAL_TOKENS if given is None else given
     _check_fields(body, most)
     shown = body.n or 1
     drawn = body.best_of or shown

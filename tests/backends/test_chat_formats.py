@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llterm.backends.chat_formats import chosen_format, table_format
+from llterm.backends.chat_formats import chosen_format, own_format, table_format
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.registry import open_model
 from llterm.config import load_config
@@ -133,3 +133,19 @@ def test_a_name_that_is_nobodys_own_is_a_built_in_one(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[models.fable]\nchat_template = 'chatml'\n")
     config = load_config(file=tmp_path / "own.toml", environment={})
     assert chosen_format(config.models["fable"], config) == "chatml"
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        ("{% generation %}{{ messages[0].content }}{% endgeneration %}!", "Hi!"),
+        ("{{ '<a>'|safe + messages[0].content + '\"' }}", '<a>Hi"'),
+        ("{% for tool in tools %}{{ tool }}{% endfor %}{{ messages[0].content }}", "Hi"),
+        ("{{ messages[0].content + functions }}", "Hi"),
+        ("{{ messages[0].content }}{{ ' tools' if tools is not none }}", "Hi"),
+    ],
+)
+def test_templates_are_rendered_as_their_makers_meant_them(template: str, written: str) -> None:
+    """A tag of Hugging Face's for training, text that is never a page's, tools that are none."""
+    parts = own_format(template, "", "").open(Chat("", "Hi"))
+    assert "".join(part.text for part in parts) == written

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.served_names import ALIAS, KEY
+from tests.clients.served_names import ALIAS, KEY, OTHER_NAMES
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.served_program import ServedProgram, serving
 
@@ -37,9 +37,9 @@ def _judged(home: Path, *arguments: str) -> Iterator[ServedProgram]:
     """The bundled model under the name that clients ask for."""
     model = home / f"{ALIAS}.gguf"
     model.symlink_to(BUNDLED)
+    aliases = [part for name in OTHER_NAMES for part in ("--alias", f"{name}={ALIAS}")]
     with serving(
-        home, "-m", f"{model},chat_template=chatml", "--alias", f"davinci-002={ALIAS}",
-        "--alias", f"gpt-3.5-turbo={ALIAS}", "--parallel", "2",
+        home, "-m", f"{model},chat_template=chatml", *aliases, "--parallel", "2",
         "--slot-context", "256", "--seed", "42", *arguments,
     ) as program:  # fmt: skip
         yield program
@@ -58,6 +58,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]
 def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
     """It has room for chats with tools."""
     with _judged(tmp_path_factory.mktemp("roomy"), "--slot-context", "1024") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProgram]:
+    """It counts."""
+    with _judged(tmp_path_factory.mktemp("counting"), "--metrics") as opened:
         yield opened
 
 

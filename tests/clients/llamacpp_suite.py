@@ -1,4 +1,5 @@
-"""llama.cpp's own tests of its server, from the source package that llterm's lock names."""
+"""llama.cpp's own tests of its server, and the chat templates that it is tested with, from the
+source package that llterm's lock names."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from xml.etree import ElementTree
 
 _LOCK = Path(__file__).parents[2] / "requirements.lock"
 _PACKAGE = "llama-cpp-python"
-_INSIDE = "/vendor/llama.cpp/tools/server/tests/"
+_INSIDE = "/vendor/llama.cpp/"
+_TESTS, _TEMPLATES = "tools/server/tests/", "models/templates/"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,11 +31,16 @@ class SuiteTest:
     """As pytest writes them, in brackets."""
 
 
-def suite_folder() -> Path:
-    """Where the tests lie in this environment; fetched and unpacked by the first who asks."""
+def template_files() -> list[Path]:
+    """The chat templates, by name."""
+    return sorted((_source() / _TEMPLATES).glob("*.jinja"))
+
+
+def _source() -> Path:
+    """Where they lie in this environment; fetched and unpacked by the first who asks."""
     locked = re.search(rf"^{_PACKAGE}==(\S+) (?:\\\n.*)+", _LOCK.read_text(), re.MULTILINE)
     assert locked is not None
-    folder = Path(sys.prefix) / f"llama.cpp-server-tests-{locked[1]}"
+    folder = Path(sys.prefix) / f"llama.cpp-{locked[1]}"
     if not folder.exists():
         with TemporaryDirectory(dir=sys.prefix) as made:
             scratch = Path(made)
@@ -45,16 +52,18 @@ def suite_folder() -> Path:
                 cwd=scratch, check=True,
             )  # fmt: skip
             (archive,) = scratch.glob("*.tar.gz")
-            _unpack(archive, scratch / "tests")
-            (scratch / "tests").rename(folder)
+            _unpack(archive, scratch / "source")
+            (scratch / "source").rename(folder)
     return folder
 
 
 def _unpack(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as source:
-        members = [member for member in source if _INSIDE in member.name]
-        for member in members:
+        members = []
+        for member in source:
             member.name = member.name.partition(_INSIDE)[2]
+            if member.name.startswith((_TESTS, _TEMPLATES)):
+                members.append(member)
         source.extractall(folder, members, filter="data")
 
 
@@ -69,7 +78,7 @@ def passed(files: Sequence[str], address: str, home: Path) -> tuple[set[SuiteTes
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow",
          f"--junitxml={report}", *(f"unit/{file}.py" for file in files)],
-        cwd=suite_folder(), stdout=subprocess.DEVNULL, check=False,
+        cwd=_source() / _TESTS, stdout=subprocess.DEVNULL, check=False,
         env={**outside, "DEBUG_EXTERNAL": "1", "PORT": address.rpartition(":")[2],
              "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip

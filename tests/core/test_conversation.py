@@ -19,6 +19,7 @@ from llterm.core.conversation import (
     plain_text,
     read_conversation,
 )
+from llterm.core.json_text import json_text
 from llterm.errors import ModelError
 
 USER = {"role": "user", "content": "Hi <|end|> "}
@@ -86,6 +87,36 @@ def test_a_template_that_reads_parts_is_given_parts() -> None:
         return "".join(part["text"] for part in parts if isinstance(part, dict))
 
     assert people_wrote(Conversation((USER,)), typed) == ["Hi <|end|>"]
+
+
+THOUGHT = Conversation((
+    USER, {"role": "assistant", "content": "Yes", "reasoning_content": "Hm"}, USER
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["named", "typed"])
+def test_thoughts_are_shown_in_the_form_that_the_template_reads(kind: str) -> None:
+    def read(message: Any) -> str:
+        if kind == "named":
+            return f"({message.get('thinking', '')}){message['content']}"
+        if isinstance(message["content"], str):
+            return str(message["content"])
+        return "".join(f"({part['thinking']})" if "thinking" in part else part["text"]
+                       for part in message["content"])  # fmt: skip
+
+    text = text_of(THOUGHT, lambda given: "".join(map(read, given.messages)))
+    assert "(Hm)Yes" in text
+
+
+@pytest.mark.parametrize("write", [str, json_text])
+def test_a_template_without_thoughts_is_given_none(write: Callable[[Any], str]) -> None:
+    def render(conversation: Conversation) -> str:
+        return "".join(
+            one["content"] if isinstance(one["content"], str) else write(one["content"])
+            for one in conversation.messages
+        )
+
+    assert "Hm" not in text_of(THOUGHT, render)
 
 
 def with_text(change: Callable[[Any], str]) -> Render:

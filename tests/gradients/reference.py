@@ -33,18 +33,25 @@ async def contexts() -> list[Tail]:
         await backend.close()
 
 
-def attention(tokens: Tail) -> list[list[list[float]]]:
-    """By layer and row: the mean over heads, up to the row's own token."""
+def reference_model() -> Any:
+    """The bundled model in transformers, of 32 bits."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
+    return AutoModelForCausalLM.from_pretrained(
         str(BUNDLED.parent),
         gguf_file=BUNDLED.name,
         dtype=torch.float32,
         attn_implementation="eager",
         local_files_only=True,
     ).eval()
+
+
+def attention(tokens: Tail) -> list[list[list[float]]]:
+    """By layer and row: the mean over heads, up to the row's own token."""
+    import torch
+
+    model = reference_model()
     with torch.no_grad():
         layers = model(torch.tensor([tokens]), output_attentions=True).attentions
     means: list[Any] = [layer[0].mean(dim=0) for layer in layers]

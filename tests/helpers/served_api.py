@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from llterm.backends.llamacpp import LlamaBackend
+from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.registry import KnownModel
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config, ModelConfig
@@ -27,6 +27,7 @@ from llterm.serve.request_rules import RequestRules
 from llterm.serve.serve_limits import ServeLimits
 from llterm.serve.served_models import ServedModel, served_model
 from llterm.serve.server_state import ServerState
+from tests.helpers.bundled_model import BUNDLED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,11 +69,16 @@ def events(text: str) -> list[Any]:
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
 
+TOO_LONG = "exceed_context_size_error"
+"""The type of the one error that tells more, as llama.cpp does."""
+
+
 def told(answer: httpx2.Response) -> tuple[int, Mapping[str, Any]]:
     """Status and error of an answer, which has OpenAI's form."""
     body = answer.json()
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"message", "type", "param", "code"}
+    more = {"n_prompt_tokens", "n_ctx"} if body["error"]["type"] == TOO_LONG else set()
+    assert set(body["error"]) == {"message", "type", "param", "code", *more}
     assert answer.headers["x-request-id"]
     return answer.status_code, body["error"]
 
@@ -114,6 +120,16 @@ async def served(
     finally:
         for model in models:
             await model.generator.close()
+
+
+@asynccontextmanager
+async def served_fable(context: int) -> AsyncIterator[ServedApi]:
+    """A server of the bundled model, in ChatML."""
+    settings = LlamaSettings(threads=1, context=context, chat_template="chatml")
+    model = await open_llama(BUNDLED, settings, name="fable")
+    async with served(model) as api:
+        yield api
+    await model.close()
 
 
 def _known(name: str) -> KnownModel:

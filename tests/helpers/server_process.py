@@ -21,6 +21,8 @@ for path, value in ast.literal_eval(sys.argv[3]).items():
     *parents, name = path.split(".")
     holder = p
     for parent in parents: holder = getattr(holder, parent)
+    if name == "pooling_type":
+        value = getattr(xlc.llama_pooling_type, f"LLAMA_POOLING_TYPE_{value.upper()}")
     setattr(holder, name, value)
 server = xlc.Server(p)
 print(server.listening_address, flush=True)
@@ -32,7 +34,8 @@ class Process:
     """A real llama.cpp server, on the same port each time."""
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
-        """`settings`: xllamacpp's parameters by their paths, such as `sampling.seed`."""
+        """`settings`: xllamacpp's parameters by their paths, such as `sampling.seed`;
+        `pooling_type` by its name."""
         self._settings = repr(dict(settings or {}))
         self.address = ""
         self._running: subprocess.Popen[str] | None = None

@@ -45,6 +45,7 @@ UNBOUNDED = {
     "response_format.json_schema.name": "passed over",
     "response_format.json_schema.description": "passed over",
     "response_format.json_schema.schema": "bounded as text",
+    "response_format.schema": "bounded as text",
     "structured_outputs.json": "bounded as text",
     "json_schema": "bounded as text",
     "messages.content": "as `prompt`; what a template writes of it is bounded",

@@ -9,9 +9,7 @@ from xml.etree import ElementTree as XML
 import pytest
 import pytest_asyncio
 
-from llterm.backends.llamacpp import LlamaSettings, open_llama
-from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.served_api import ServedApi, served
+from tests.helpers.served_api import ServedApi, served_fable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATH = "/v1/chat/completions"
@@ -32,12 +30,8 @@ SHORT = {"bias": ["<=14", "/=6"], "temperature": 0.7}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api() -> AsyncIterator[ServedApi]:
-    model = await open_llama(
-        BUNDLED, LlamaSettings(threads=1, context=1536, chat_template="chatml"), name="fable"
-    )
-    async with served(model) as opened:
+    async with served_fable(1536) as opened:
         yield opened
-    await model.close()
 
 
 async def message(api: ServedApi, **body: Any) -> Mapping[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,13 +99,13 @@ async def test_a_stream_adds_up_to_the_whole_answer(
     for choice in whole["choices"]:
         parts = [part for chunk in chunks for part in chunk["choices"]
                  if part["index"] == choice["index"]]  # fmt: skip
-        assert parts[0]["delta"] == {"role": "assistant", "content": ""}
+        assert parts[0]["delta"] == {"role": "assistant", "content": None}
         assert [part["finish_reason"] for part in parts[:-1]] == [None] * (len(parts) - 1)
         assert parts[-1]["delta"] == {}
         assert parts[-1]["finish_reason"] == choice["finish_reason"]
         for name in ("content", "reasoning_content", "reasoning"):
             assert choice["message"][name]
-            told = "".join(part["delta"].get(name, "") for part in parts)
+            told = "".join(part["delta"].get(name) or "" for part in parts)
             assert told == choice["message"][name]
         assert [id for part in parts for id in part["token_ids"]] == choice["token_ids"]
         if listed:
@@ -176,6 +178,37 @@ async def test_a_reply_with_a_form_begins_after_the_thoughts(api: ServedApi) -> 
         assert (message["content"], "reasoning" in message) == ('"ab"', False)
 
 
+async def test_tokens_are_counted_and_times_are_told_as_llamacpp_does(api: ServedApi) -> None:
+    answer = await api.ask(PATH, messages=ASKED, n_predict=3, ignore_eos=True,
+                           timings_per_token=True)  # fmt: skip
+    assert answer["usage"]["completion_tokens"] == 3
+    counted = {"object": "response.input_tokens", "input_tokens": answer["usage"]["prompt_tokens"]}
+    assert await api.ask(f"{PATH}/input_tokens", messages=ASKED) == counted
+    assert await api.ask("/v1/responses/input_tokens", input="A story") == counted
+    times = answer["timings"]
+    assert (times["predicted_n"], times["prompt_n"] + times["cache_n"]) == (
+        3, counted["input_tokens"]
+    )  # fmt: skip
+    assert times["predicted_per_second"] * times["predicted_ms"] == pytest.approx(2000)
+    (*_, last) = await api.streamed(PATH, messages=ASKED, n_predict=1, timings_per_token=True,
+                                    stream_options={"include_usage": True})  # fmt: skip
+    assert last["timings"]["predicted_per_second"] == 0
+    status, error = await api.refused(PATH, messages=ASKED, n_predict=3, max_tokens=4)
+    assert (status, error["param"]) == (400, "max_tokens")
+    long = [{"role": "user", "content": "A story of a cat. " * 200}]
+    status, error = await api.refused(PATH, messages=long)
+    assert (error["code"], error["n_ctx"]) == ("context_length_exceeded", 512)
+    assert error["n_prompt_tokens"] > 512
+
+
+async def test_a_schema_that_cannot_be_is_refused_though_nothing_is_drawn(api: ServedApi) -> None:
+    form = {"type": "json_object", "schema": {"type": "hiccup"}}
+    status, _ = await api.refused(PATH, messages=ASKED, max_tokens=0, response_format=form)
+    assert status == 400
+    answer = await api.ask(PATH, messages=ASKED, response_format={**form, "schema": {"const": 42}})
+    assert answer["choices"][0]["message"]["content"] == "42"
+
+
 async def test_effort_and_variables_reach_the_template(api: ServedApi) -> None:
     for body in (
         {"reasoning_effort": "none"},
@@ -184,6 +217,19 @@ async def test_effort_and_variables_reach_the_template(api: ServedApi) -> None:
     ):
         assert (await template(api, ASKED, model="tiny", **body)).endswith("assistant\n")
     assert (await template(api, ASKED, model="tiny")).endswith("<think>\n")
+
+
+async def test_thoughts_and_the_day_are_told_to_the_template(tmp_path: Path) -> None:
+    wants = "{{ messages[0].content }} {{ date_string }} {{ enable_thinking is true }}"
+    for markers, welcome in (("{# <think></think> #}", True), ("", False)):
+        file = tmp_path / f"{welcome}.gguf"
+        model = await open_llama(tiny_llama(file, template=markers + wants), name="own")
+        async with served(model) as own:
+            before = time.strftime("%d %b %Y")
+            told = await template(own, [{"role": "user", "content": "Hi"}], model="own")
+            days = before, time.strftime("%d %b %Y")
+            assert told in {f"Hi {day} {welcome}" for day in days}
+        await model.close()
 
 
 async def test_the_dialogue_of_the_plain_format_ends_where_the_other_speaks(

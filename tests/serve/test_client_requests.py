@@ -159,6 +159,28 @@ async def test_logitloom_grows_its_tree_from_a_page(api: ServedApi) -> None:
     assert choice["finish_reason"] == "length"
 
 
+async def test_logitloom_grows_its_tree_of_a_chat(api: ServedApi) -> None:
+    """The branch so far is the last message: where the server is none that it knows, it sends no
+    more than that."""
+    depth, width = 4, 3
+    body: dict[str, Any] = {
+        "model": await _model(api), "logprobs": True, "top_logprobs": width, "max_tokens": depth,
+        "temperature": 0.0, "messages": [{"role": "user", "content": STORY}],
+    }  # fmt: skip
+    rows = (await api.ask("/v1/chat/completions", **body))["choices"][0]["logprobs"]["content"]
+    assert len(rows) == depth
+    for row in rows:
+        assert len(row["top_logprobs"]) == width
+        assert row["token"] == row["top_logprobs"][0]["token"], "its branch goes on below it"
+    begun = {"role": "assistant", "content": rows[0]["token"] + rows[1]["token"]}
+    further = {**body, "messages": [*body["messages"], begun]}
+    vllm = {"continue_final_message": True, "add_generation_prompt": False}
+    for more in ({}, vllm):
+        answer = await api.ask("/v1/chat/completions", **further, **more)
+        grown = answer["choices"][0]["logprobs"]["content"]
+        assert [row["token"] for row in grown[:2]] == [row["token"] for row in rows[2:]]
+
+
 async def test_logitloom_goes_on_from_a_branch(api: ServedApi) -> None:
     first = await api.ask(
         "/v1/completions", prompt=STORY, logprobs=3, max_tokens=2, temperature=0.0

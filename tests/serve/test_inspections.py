@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.core.attribution_methods import METHODS, SHARES
-from tests.helpers.bundled_model import BUNDLED
-from tests.helpers.served_api import ServedApi, served
+from tests.helpers.served_api import ServedApi, served_fable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PREVIEW, STEP, ATTRIBUTION = (f"/v1/llterm/{name}" for name in ("preview", "step", "attribution"))
@@ -22,13 +20,8 @@ HERE = {"prompt": PROMPT}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api() -> AsyncIterator[ServedApi]:
-    """The bundled model, in ChatML."""
-    model = await open_llama(
-        BUNDLED, LlamaSettings(threads=1, context=256, chat_template="chatml"), name="fable"
-    )
-    async with served(model) as opened:
+    async with served_fable(256) as opened:
         yield opened
-    await model.close()
 
 
 async def ids_of(api: ServedApi, text: str) -> list[int]:

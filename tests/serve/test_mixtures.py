@@ -45,7 +45,13 @@ async def test_a_master_makes_its_answer_of_the_agents(api: ServedApi) -> None:
     assert answer["model"] == "fable"
     assert answer["choices"][0]["message"]["content"]
     assert api.state.counts.requests == before + 4
-    first, *others = await api.streamed(PATH, **body)
+    agent, used = alone["usage"], answer["usage"]
+    assert used["completion_tokens"] > agent["completion_tokens"]
+    assert used["prompt_tokens"] > 2 * agent["prompt_tokens"], "those of three chats"
+    assert used["total_tokens"] == used["prompt_tokens"] + used["completion_tokens"]
+    *parts, last = await api.streamed(PATH, **body, stream_options={"include_usage": True})
+    assert last["usage"]["total_tokens"] == used["total_tokens"]
+    first, *others = parts
     assert first["mixture_of_agents"] == told
     assert not any("mixture_of_agents" in part for part in others)
     deltas = [part["choices"][0]["delta"].get("content") or "" for part in (first, *others)]
