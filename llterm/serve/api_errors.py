@@ -5,6 +5,7 @@ The client repeats what answers 408, 409, 429 or 500 and above, unless `x-should
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from llterm.errors import (
 from llterm.faults import unforeseen
 
 _OWN_FAULT = "This is a fault of the server's own"
+_ENDS = (".", "?", "!", "…")
+_ADDRESS = re.compile(r"https?://[^\s,;)]*[^\s,;).:?!]")
+"""Of a model's server: an operator's own, which is no client's business."""
 _MOST_SHOWN = 500
 """Characters of a message: a client's own words are in some."""
 
@@ -105,9 +109,12 @@ def error_answer(error: Exception) -> ErrorAnswer:
     """Of any error."""
     told = error if isinstance(error, LltermError) else unforeseen(_OWN_FAULT, error)
     status, kind, code, headers = _of(told)
-    words = (f"{part.removesuffix('.')}." for part in (told.title, told.cause, told.hint) if part)
+    parts = (part for part in (told.title, told.cause, told.hint) if part)
+    words = " ".join(part if part.endswith(_ENDS) else f"{part}." for part in parts)
+    if not isinstance(told, ApiError):
+        words = _ADDRESS.sub("the model's server", words)
     fault: dict[str, Any] = {
-        "message": field_text(" ".join(words))[:_MOST_SHOWN],
+        "message": field_text(words)[:_MOST_SHOWN],
         "type": kind,
         "param": told.param if isinstance(told, ApiError) else None,
         "code": code,

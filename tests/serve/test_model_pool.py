@@ -16,11 +16,10 @@ from llterm.backends.remote.api_keys import Secret
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config, ModelConfig
 from llterm.config.server_settings import ServerSettings
-from llterm.core.tokens import text_bytes
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import ModelError
 from llterm.jobs.request import Request
-from llterm.jobs.suggest import SuggestResult, suggest
+from llterm.jobs.suggest import suggest
 from llterm.serve.api_errors import ApiError
 from llterm.serve.application import Access
 from llterm.serve.model_administration import OfferedNames
@@ -37,6 +36,7 @@ from tests.helpers.http_model import HttpModel
 from tests.helpers.model_processes import LIMITS
 from tests.helpers.polling import until
 from tests.helpers.served_api import ServedApi, served_pool, told
+from tests.helpers.suggested import texts
 from tests.helpers.wide_servers import WholeServer
 
 PATH = "/v1/completions"
@@ -455,14 +455,6 @@ async def test_another_llterm_has_a_model_loaded_that_it_names() -> None:
             assert [model.state for model in pool.models] == ["unloaded", "loaded"]
     finally:
         await pool.close()
-
-
-def texts(result: SuggestResult) -> dict[bytes, float]:
-    """Joint natural logprob by text."""
-    return {
-        text_bytes(result.vocabulary, each.tail): round(each.logprob, 4)
-        for each in result.view.suggestions
-    }
 
 
 async def test_a_model_on_a_server_is_served_through_the_same_face() -> None:
