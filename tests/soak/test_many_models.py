@@ -160,7 +160,7 @@ async def disturb(company: Company, expected: Mapping[int, str], vectors: Any) -
         assert told == vectors or (told is None and encoder in victims)
     # Both are there again by themselves, and who asks meanwhile waits for them.
     assert await company.while_steady(company.streamed(OTHER, 0)) == expected[0]
-    assert await company.while_steady(company.embedded()) == vectors
+    assert await company.embedded() == vectors
     last = [asyncio.create_task(company.streamed(OTHER, seed)) for seed in expected]
     await company.while_steady(
         asyncio.gather(*(company.order("unload", {"model": name}) for name in (OTHER, ENCODER)))
