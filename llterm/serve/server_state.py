@@ -50,8 +50,11 @@ async def used(state: ServerState, name: str | None) -> AsyncGenerator[ServedMod
     """The model of this name, or the mix, as long as a request needs it; loaded first where it is
     not. Raises LltermError."""
     async with state.models.used(named_models(state, name)) as models:
-        first, *others = models
-        yield state.mixes.get(models, state.models.loaded) if others else first
+        if len(models) == 1:
+            yield models[0]
+            return
+        async with state.mixes.held(models, state.models.loaded) as mix:
+            yield mix
 
 
 @asynccontextmanager
