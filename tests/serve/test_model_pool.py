@@ -262,6 +262,17 @@ async def test_a_model_that_is_removed_under_those_who_wait_stays_away() -> None
         assert pool.memory == 0
 
 
+def test_what_lies_on_gpus_takes_none_of_the_memory_and_nothing_else_is_free_of_it() -> None:
+    opener, known = ModelOpener(CONFIG, LIMITS), find_model("a", CONFIG)
+
+    def taken(**settings: Any) -> int:
+        return opener.memory(ModelSource(known, settings))
+
+    assert taken(gpu_layers="auto") == taken(), "no GPU is here"
+    assert taken(gpu_layers=7) == taken(gpus=(22.0,)) == 0
+    assert 0 < taken(gpu_layers=6) < taken(gpu_layers=1) < taken()
+
+
 async def test_what_never_fits_is_refused_and_says_so_to_the_operator_alone() -> None:
     opener = gated()
     async with pooled("ab", opener, memory=5) as api:
