@@ -69,8 +69,8 @@ class ModelMixes:
         self._made.move_to_end(key)
         made = self._made[key]
         made.requests += 1
-        await self._forget(loaded)
         try:
+            await self._forget(loaded)
             yield made.model
         finally:
             made.requests -= 1

@@ -100,7 +100,8 @@ async def test_the_same_requests_have_the_same_answers(api: ServedApi) -> None:
                 assert own["token_logprobs"] == pytest.approx(other["token_logprobs"], abs=ROUNDING)
                 assert own["tokens"] == other["tokens"]
         assert near["usage"]["completion_tokens"] == far["usage"]["completion_tokens"]
-    drawn = {"prompt": "The", "max_tokens": 6, "seed": 5, "n": 2}
+    # What a server rounds otherwise in other company changes the order of the least probable.
+    drawn = {"prompt": "The", "max_tokens": 6, "seed": 5, "n": 2, "top_k": 5}
     far = await api.ask(COMPLETIONS, model="far", **drawn)
     assert far["choices"][0]["text"] != far["choices"][1]["text"]
     again = await api.ask(COMPLETIONS, model="far", **drawn)
