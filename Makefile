@@ -64,7 +64,7 @@ test-address: export LLTERM_TEST_SERVER = $(SERVER)
 test-address: export LLTERM_TEST_CONFIG = $(CONFIG)
 test-address: $(VENV)/.dev
 	@test -n "$$LLTERM_TEST_ADDRESS" || { echo "Which server? make test-address ADDRESS=http://…"; exit 1; }
-	$(BIN)/pytest -q tests/servers/test_address.py
+	$(BIN)/pytest -q tests/servers/test_address.py tests/servers/test_served_address.py
 
 test-servers:
 	@$(MAKE) --no-print-directory VENV=.venv-servers .venv-servers/.servers

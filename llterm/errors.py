@@ -16,7 +16,6 @@ to do now.
 from __future__ import annotations
 
 import re
-import traceback
 from typing import Self
 
 _ENDS = re.compile(r"(?<![./\s])([.!?:…])\s*\.$")
@@ -49,11 +48,6 @@ class LltermError(Exception):
 def reason(error: OSError) -> str:
     """What the system says of it, without a full stop."""
     return (error.strerror or str(error)).removesuffix(".")
-
-
-def code_places(error: BaseException) -> str:
-    """Where in the code it happened, for a log: its own words may hold a person's text."""
-    return "".join(traceback.format_tb(error.__traceback__))
 
 
 def _ended_once(text: str) -> str:

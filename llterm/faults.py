@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from llterm.regular_file import refused
 
 log = logging.getLogger(__name__)
 _SHOWN = 200
+_HINT = "Please report it, with what the log says of it."
 
 
 class OwnFault(LltermError):
@@ -32,6 +34,18 @@ def own_faults(work: str) -> Iterator[None]:
         raise refused(error) from error
     except Exception as error:
         raise own_fault(error, work) from error
+
+
+def unforeseen(title: str, error: BaseException, *, words: bool = False) -> OwnFault:
+    """What to tell, under this title, of an error that nobody expected where others may hear of it:
+    its kind, and in the log where in the code it happened. `words`: its own too, which may hold a
+    text that is for one person's eyes."""
+    kind = type(error).__name__
+    if words:
+        log.error("%s", title, exc_info=error)
+        return OwnFault(title, f"{kind}: {str(error)[:_SHOWN]}.", _HINT)
+    log.error("%s: %s\n%s", title, kind, "".join(traceback.format_tb(error.__traceback__)))
+    return OwnFault(title, f"{kind}.", _HINT)
 
 
 def own_fault(error: Exception, work: str) -> OwnFault:

@@ -74,7 +74,12 @@ def greeting(start: ServerStart) -> str:
     else:
         at, curl, address = start.address, "", start.address
     header = "-H 'Authorization: Bearer '\"$KEY\" " if start.keyed else ""
-    body = json_text({"model": start.models[0], "prompt": _PROMPT, "max_tokens": 32})
+    asked: dict[str, str | int]
+    if start.text_model is None:
+        route, asked = "embeddings", {"model": start.models[0], "input": _PROMPT}
+    else:
+        route = "completions"
+        asked = {"model": start.text_model, "prompt": _PROMPT, "max_tokens": 32}
     key = 'os.environ["KEY"]' if start.keyed else '"none"'
     lines = [f"llterm serves {named} at {at}"]
     if start.on_use:
@@ -87,10 +92,10 @@ def greeting(start: ServerStart) -> str:
     if start.file is None:
         lines.append(f"  In a browser: {address}/")
     lines += [
-        f"  curl {curl}{address}/v1/completions {header}-H 'Content-Type: application/json' "
-        f"-d {shlex.quote(body)}",
-        f'  openai.OpenAI(base_url="{address}/v1", api_key={key}).completions.create('
-        f"model={json_text(start.models[0])}, prompt={json_text(_PROMPT)})",
+        f"  curl {curl}{address}/v1/{route} {header}-H 'Content-Type: application/json' "
+        f"-d {shlex.quote(json_text(asked))}",
+        f'  openai.OpenAI(base_url="{address}/v1", api_key={key}).{route}.create('
+        f"{', '.join(f'{name}={json_text(value)}' for name, value in asked.items())})",
         "  Ctrl+C ends it.",
     ]
     return "\n".join(lines)

@@ -7,7 +7,6 @@ may wait. What a step evaluates is planned in `slot_plan.py`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -42,9 +41,8 @@ from llterm.engine.slot_plan import (
     SlotPlan,
     StepPlan,
 )
-from llterm.errors import Interrupted, LltermError, UsageError, code_places
-
-log = logging.getLogger(__name__)
+from llterm.errors import Interrupted, LltermError, UsageError
+from llterm.faults import unforeseen
 
 T = TypeVar("T")
 
@@ -298,7 +296,7 @@ class Scheduler:
             elif isinstance(error, LltermError):
                 self._fail(generation, error)
             else:
-                self._fail(generation, _fault("The constraint failed", error))
+                self._fail(generation, unforeseen("The constraint failed", error))
 
         reading.add_done_callback(lambda _: self._calls.put(take))
 
@@ -340,7 +338,7 @@ class Scheduler:
         except LltermError as error:
             self._start_anew(step, error)
         except Exception as fault:  # noqa: BLE001  (told where somebody waits)
-            self._start_anew(step, _fault("The model failed", fault))
+            self._start_anew(step, unforeseen("The model failed", fault))
         finally:
             with self._lock:
                 self._current = ()
@@ -410,13 +408,6 @@ class _QueuedNews:
     def _put(self, items: Sequence[News]) -> None:
         for item in items:
             self._queue.put_nowait(item)
-
-
-def _fault(title: str, fault: BaseException) -> LltermError:
-    """A fault nobody foresaw. Others than who asked are told of it: its words may hold a prompt."""
-    kind = type(fault).__name__
-    log.error("%s: %s\n%s", title, kind, code_places(fault))
-    return LltermError(title, f"{kind}.", "See the log.")
 
 
 def _closed() -> LltermError:

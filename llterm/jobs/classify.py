@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from llterm.backends.remote.remote_backend import ServerUsage, counted
+from llterm.backends.remote.server_usage import ServerUsage, counted
 from llterm.core.classification.calibrations import CalibrationKind
 from llterm.core.classification.classification_metrics import ClassificationMetrics, measure
 from llterm.core.classification.classify_settings import ClassifySettings

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llterm.backends.remote.remote_backend import ServerUsage, counted
+from llterm.backends.remote.server_usage import ServerUsage, counted
 from llterm.config import Config
 from llterm.config.sampling_values import make_sampling
 from llterm.core.chat_messages import Chat

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from llterm.backends.remote.remote_backend import ServerUsage, counted
+from llterm.backends.remote.server_usage import ServerUsage, counted
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
 from llterm.core.healing import Healer

@@ -6,7 +6,7 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from llterm.backends.remote.remote_backend import ServerUsage, counted
+from llterm.backends.remote.server_usage import ServerUsage, counted
 from llterm.core.chat_messages import Chat
 from llterm.core.kernels import KernelKind
 from llterm.core.query import Backend, Cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from llterm.backends.remote.remote_backend import ServerUsage, counted
+from llterm.backends.remote.server_usage import ServerUsage, counted
 from llterm.constraints.spec import Constraint
 from llterm.core.kernels import KernelKind
 from llterm.core.mixing.mix_recipe import Mode

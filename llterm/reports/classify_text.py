@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llterm.backends.remote.remote_backend import counted_words
+from llterm.backends.remote.server_usage import counted_words
 from llterm.core.classification.calibrations import TemperatureCalibration
 from llterm.core.classification.classification_metrics import ClassificationMetrics
 from llterm.core.classification.verdict_words import (

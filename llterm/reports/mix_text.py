@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from llterm.backends.remote.remote_backend import counted_words
+from llterm.backends.remote.server_usage import counted_words
 from llterm.core.display_text import display_text, visible
 from llterm.engine.mix_player import MixTurn
 from llterm.jobs.mix import MixResult

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llterm.backends.remote.remote_backend import counted_words
+from llterm.backends.remote.server_usage import counted_words
 from llterm.core.display_text import display_text, visible
 from llterm.jobs.sample import SampleResult
 from llterm.number_format import count_of

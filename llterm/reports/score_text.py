@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-from llterm.backends.remote.remote_backend import counted_words
+from llterm.backends.remote.server_usage import counted_words
 from llterm.core.display_text import display_text, visible
 from llterm.core.heat_scale import Measure, heat
 from llterm.core.scored_text import Summary, TokenReading

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from llterm.backends.remote.remote_backend import counted_words
+from llterm.backends.remote.server_usage import counted_words
 from llterm.core.display_text import visible
 from llterm.core.healing import healed, healing_note
 from llterm.core.suggestion_tree import Branch, Suggestion, View

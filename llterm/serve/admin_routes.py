@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.types import Receive, Scope, Send
 
 from llterm.serve.admin_bodies import GallamaBody, GallamaModel, GallamaName, LoadBody, UnloadBody
@@ -14,7 +12,7 @@ from llterm.serve.server_state import ServerState
 
 
 async def _administered(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(await asyncio.to_thread(state.administration.models), send)
+    await send_json(await state.administration.models(), send)
 
 
 async def _queue(state: ServerState, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ The client repeats what answers 408, 409, 429 or 500 and above, unless `x-should
 
 from __future__ import annotations
 
-import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,13 @@ from llterm.errors import (
     CapabilityMissing,
     LltermError,
     UsageError,
-    code_places,
 )
+from llterm.faults import unforeseen
 
-log = logging.getLogger(__name__)
+_OWN_FAULT = "This is a fault of the server's own"
+_ENDS = (".", "?", "!", "…")
+_ADDRESS = re.compile(r"https?://[^\s,;)]*[^\s,;).:?!]")
+"""Of a model's server: an operator's own, which is no client's business."""
 _MOST_SHOWN = 500
 """Characters of a message: a client's own words are in some."""
 
@@ -109,11 +112,12 @@ class ErrorAnswer:
 
 
 def error_answer(error: Exception) -> ErrorAnswer:
-    """Of any error. One that nobody expected goes to the log, as places in the code alone: its
-    words may hold a client's."""
-    told = error if isinstance(error, LltermError) else _own_fault(error)
+    """Of any error."""
+    told = error if isinstance(error, LltermError) else unforeseen(_OWN_FAULT, error)
     status, kind, code, headers = _of(told)
     words = error_words(told.title, told.cause, told.hint)
+    if not isinstance(told, ApiError):
+        words = _ADDRESS.sub("the model's server", words)
     fault: dict[str, Any] = {
         "message": field_text(words)[:_MOST_SHOWN],
         "type": kind,
@@ -143,13 +147,3 @@ def _of(error: LltermError) -> tuple[int, str, str | None, Mapping[str, str]]:
         case UsageError():
             return 400, "invalid_request_error", "invalid_value", never
     return 500, "server_error", None, never
-
-
-def _own_fault(error: Exception) -> LltermError:
-    kind = type(error).__name__
-    log.error("a fault while a request was answered: %s\n%s", kind, code_places(error))
-    return LltermError(
-        "This is a fault of the server's own",
-        f"{kind}.",
-        "Please report it, with the end of the server's log.",
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
@@ -16,7 +15,8 @@ from llterm.core.conversation import read_conversation
 from llterm.core.query import Failed, LogitRows, Query
 from llterm.core.tokens import Anchor, Path
 from llterm.engine.scheduler import Scheduler
-from llterm.errors import CapabilityMissing, LltermError, code_places
+from llterm.errors import CapabilityMissing, LltermError
+from llterm.faults import unforeseen
 from llterm.serve.model_frames import (
     ANCHORS,
     AnswerPart,
@@ -47,8 +47,6 @@ from llterm.serve.model_frames import (
 )
 from llterm.serve.model_outbox import ModelOutbox
 from llterm.serve.open_generations import OpenGenerations
-
-log = logging.getLogger(__name__)
 
 UNREAD = 8
 """Parts of an answer, but for drawn tokens, that may be under way before any of them is read."""
@@ -95,9 +93,8 @@ class Answers(ABC):
         except LltermError as error:
             self._outbox.put(Refused(number, *error_words(error)))
         except Exception as fault:  # noqa: BLE001  (told where somebody waits)
-            kind = type(fault).__name__
-            log.error("a question failed: %s\n%s", kind, code_places(fault))
-            self._outbox.put(Refused(number, "LltermError", "The model failed", f"{kind}.", ""))
+            told = unforeseen("The model failed", fault)
+            self._outbox.put(Refused(number, *error_words(told)))
 
     def _forget(self, number: int) -> None:
         del self._tasks[number], self._room[number]

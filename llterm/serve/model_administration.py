@@ -5,6 +5,7 @@ A model is meant by a name that the operator gave it on this machine, never by a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,15 @@ class ModelAdministration:
         model = self._pool.get(name)
         await (self._pool.remove(model) if remove else self._pool.unload(model))
 
-    def models(self) -> Answer:
+    async def models(self) -> Answer:
         """Every model that is served, and how it is doing."""
         pool = self._pool
+        offered = await asyncio.to_thread(self._offered.names)
         served = {model.name for model in pool.models}
         return {
             "object": "list",
             "data": [self._model(model) for model in pool.models],
-            "available": [name for name in self._offered.names() if name not in served],
+            "available": [name for name in offered if name not in served],
             "memory": pool.memory,
             "memory_bound": pool.memory_bound,
         }

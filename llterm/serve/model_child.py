@@ -32,9 +32,7 @@ from llterm.serve.model_frames import (
     next_frame,
     read_questions,
 )
-from llterm.serve.model_outbox import ModelOutbox
-
-log = logging.getLogger(__name__)
+from llterm.serve.model_outbox import ModelOutbox, OutboxLog
 
 NO_CHATS = ChatTraits("", known=False)
 
@@ -65,6 +63,8 @@ async def _serve(out: int) -> None:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     outbox = ModelOutbox(out)
+    for name in ("llterm", "llama.cpp"):
+        logging.getLogger(name).addHandler(OutboxLog(outbox))
     data = await next_frame(reader)
     opening = asyncio.create_task(_open(data, outbox))
     following = asyncio.create_task(next_frame(reader))

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from llterm import child_processes
 from llterm.backends.llamacpp.trial_process import TrialEnd
+from llterm.core.display_text import field_text
 from llterm.core.query import Cost
 from llterm.errors import BackendUnavailable, LltermError
 from llterm.serve.model_frames import (
@@ -27,6 +28,7 @@ from llterm.serve.model_frames import (
     Finished,
     FromModel,
     GenerationEndPart,
+    Logged,
     ModelOpened,
     OpenFailed,
     OpenModel,
@@ -52,6 +54,8 @@ _LUMP = 4
 """Parts that are read before it is said that they were; fewer than may be under way."""
 _ENDING_SECONDS = 5.0
 """That a process may take to end after it closed its pipe."""
+_MOST_LOGGED = 8_000
+"""Characters of one thing that a process logs."""
 _LAST_WORDS = 1 << 16
 """Bytes of what a process said that are looked through."""
 
@@ -160,6 +164,8 @@ class ModelConnection:
             case Progress():
                 if self._progress is not None:
                     self._progress(part.share)
+            case Logged():
+                log.log(part.level, "in the process of %s: %s", self._name, _shown(part.message))
             case Counts():
                 self.counts = part
             case ModelOpened() if not self.opened.done():
@@ -198,6 +204,11 @@ class ModelConnection:
             f"It ended {how} while it worked.",
             "It is loaded again: ask again in a moment.",
         )
+
+
+def _shown(message: str) -> str:
+    """What a process logs, as few lines that are no lines of anybody else's."""
+    return "\n  ".join(field_text(line) for line in message[:_MOST_LOGGED].splitlines())
 
 
 async def start_process(

@@ -190,6 +190,13 @@ class Counts(Part, frozen=True):
     spent: Cost
 
 
+class Logged(Part, frozen=True):
+    """What llterm's own code there logs, which is nobody's text."""
+
+    level: int
+    message: str
+
+
 class TokenPart(NumberedPart, frozen=True):
     token: GeneratedToken
 
@@ -257,7 +264,7 @@ AnswerPart = (
     TokenPart | GenerationEndPart | FactPart | FailedPart | ScorePart | RowsPart | AttentionPart
     | EmbeddingsPart | TokensPart | ChatPartsPart | Finished | Refused
 )  # fmt: skip
-FromModel = Progress | ModelOpened | OpenFailed | Counts | AnswerPart
+FromModel = Progress | ModelOpened | OpenFailed | Counts | Logged | AnswerPart
 
 
 def utf8(text: str) -> str:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llterm.backends.caches import size_of
-from llterm.backends.llamacpp.gguf_header import inspect_gguf
+from llterm.backends.llamacpp.gguf_header import ModelInfo, inspect_gguf
+from llterm.backends.llamacpp.gpu_placement import gpus_here, placed
+from llterm.backends.llamacpp.loader import LlamaSettings
 from llterm.backends.llamacpp.memory_estimate import cell_bytes, needed
 from llterm.backends.llamacpp.slot_sizes import slot_room
 from llterm.backends.registry import KnownModel, file_settings, open_model
@@ -43,18 +45,21 @@ class ModelOpener:
         self._listener = listener
 
     def memory(self, source: ModelSource) -> int:
-        """Bytes of this machine's memory that it will take, about: none where it lies on GPUs, or
-        on a server. Reads the file's header. Raises LltermError."""
+        """Bytes of this machine's memory that it will take, about: of layers on GPUs, and of a
+        model on a server, none. Reads the file's header. Raises LltermError."""
         known, given = source.known, dict(source.settings)
         if known.path is None:
             return 0
         cells = given.pop("cache_size", known.settings.cache_size)
         settings = replace(file_settings(known, given), cache_size=None)
-        if settings.gpu_layers or settings.gpus:
-            return 0
         info = inspect_gguf(known.path, brief=True)
-        if info.encoder:
-            return needed(info, size_of(known.path), settings)
+        taken = needed(info, size_of(known.path), settings)
+        if not info.encoder:
+            taken += self._slots(info, settings, cells)
+        return round(taken * (1 - _share_on_gpus(info, settings)))
+
+    def _slots(self, info: ModelInfo, settings: LlamaSettings, cells: int | None) -> int:
+        """Bytes of the cells of all requests."""
         slots = self.limits.parallel + usual_keepers(self.limits.parallel)
         cell = cell_bytes(info, settings)
         each = slot_room(
@@ -65,7 +70,7 @@ class ModelOpener:
             memory=self.limits.cache_memory,
             cells=cells,
         )
-        return needed(info, size_of(known.path), settings) + round(cell * slots * each)
+        return round(cell * slots * each)
 
     async def open(
         self, source: ModelSource, cores: int, progress: Callable[[float], None]
@@ -86,3 +91,12 @@ class ModelOpener:
             heard = absences(self._listener)
             backend = await open_model(known.typed, self.config, source.settings, tell, heard)
         return served_model(known.name, backend, self.limits)
+
+
+def _share_on_gpus(info: ModelInfo, settings: LlamaSettings) -> float:
+    """How much of a model lies on GPUs, by its layers; "auto" is as many as fit there."""
+    if settings.gpu_layers == "auto":
+        settings = placed(info, settings, gpus_here())
+    everything = info.layers + 1
+    layers = settings.layers or (everything if settings.gpus else 0)
+    return min(layers, everything) / everything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -11,9 +12,11 @@ from llterm.serve.model_frames import (
     BrokenFrame,
     Counts,
     FromModel,
+    Logged,
     NumberedPart,
     Refused,
     frame,
+    utf8,
 )
 
 
@@ -94,6 +97,17 @@ class ModelOutbox:
             return 0
         except OSError:
             os._exit(1)  # Nobody is there to be told.
+
+
+class OutboxLog(logging.Handler):
+    """Has what is logged told with whatever else is."""
+
+    def __init__(self, outbox: ModelOutbox) -> None:
+        super().__init__(logging.ERROR)
+        self._outbox = outbox
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._outbox.write([Logged(record.levelno, utf8(record.getMessage()))])
 
 
 def _small(part: FromModel) -> bytes:

@@ -239,7 +239,7 @@ class ModelProcess:
             raise BackendUnavailable(
                 f"The process of {self.name} cannot be kept alive",
                 f"It ended {MOST_ENDS} times in a row.",
-                "See the server's log, and start the server anew.",
+                "See the server's log, then have it loaded anew or start the server anew.",
             )
 
     async def _loaded(self) -> None:

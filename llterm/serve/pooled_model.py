@@ -45,6 +45,8 @@ class ModelLoad:
     error: LltermError | None = None
     waiting: int = 0
     """Requests that wait for it."""
+    beside: set[PooledModel] = field(default_factory=set)
+    """Models that some of them need at the same time: others are let go for it first."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -90,6 +92,11 @@ class PooledModel:
         """The first of its sources that has no replica."""
         there = [replica.source for replica in self.replicas]
         return next((source for source in self.sources if source not in there), None)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether anything of it is there yet."""
+        return bool(self.replicas) or self.load is not None or self.letting_go is not None
 
     @property
     def is_ready(self) -> bool:

@@ -7,17 +7,18 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llterm.backends.llamacpp.gguf_header import inspect_gguf
 from llterm.backends.llamacpp.memory_estimate import machine_memory
 from llterm.backends.registry import find_model
 from llterm.backends.remote.api_keys import Secret
 from llterm.config import Config
 from llterm.config.model_settings import TypedModel
 from llterm.config.schema import ServeConfig
-from llterm.errors import UsageError
+from llterm.errors import LltermError, UsageError
 from llterm.jobs.runner import Listener
 from llterm.serve.application import Access, application, loading_application
 from llterm.serve.http_server import HttpServer, answering, listening, listening_file
@@ -56,6 +57,8 @@ class ServerStart:
     """All of them by name."""
     on_use: Sequence[str]
     """Those that are loaded when they are asked for."""
+    text_model: str | None
+    """The first that goes on with texts; None where all tell embeddings alone."""
     aliases: Mapping[str, str]
     address: str
     """Empty for a socket file."""
@@ -184,6 +187,7 @@ async def run_server(
         start = ServerStart(
             [model.name for model in models],
             [model.name for model in models if model not in on_start],
+            next((model.name for model in models if not _is_encoder(model)), None),
             aliases,
             _address(serve, at),
             serve.socket,
@@ -197,6 +201,16 @@ async def run_server(
             watching = asyncio.create_task(_watch(StatusLooks(state), show))
             stack.callback(watching.cancel)
         await HttpServer(app, limits, state.open, lambda: begun(start)).serve(sockets=[at])
+
+
+def _is_encoder(model: PooledModel) -> bool:
+    """Whether it tells embeddings alone: of one that is not loaded its file says so."""
+    if model.replicas:
+        return not model.replicas[0].model.predicts
+    with suppress(LltermError):
+        path = model.known.path
+        return path is not None and inspect_gguf(path, brief=True).encoder
+    return False
 
 
 async def _watch(looks: StatusLooks, show: Show) -> None:

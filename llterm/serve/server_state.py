@@ -49,12 +49,12 @@ def named_models(state: ServerState, name: str | None) -> Sequence[PooledModel]:
 async def used(state: ServerState, name: str | None) -> AsyncGenerator[ServedModel]:
     """The model of this name, or the mix, as long as a request needs it; loaded first where it is
     not. Raises LltermError."""
-    async with AsyncExitStack() as stack:
-        first, *others = [
-            await stack.enter_async_context(state.models.used(model))
-            for model in named_models(state, name)
-        ]
-        yield state.mixes.get([first, *others], state.models.loaded) if others else first
+    async with state.models.used(named_models(state, name)) as models:
+        if len(models) == 1:
+            yield models[0]
+            return
+        async with state.mixes.held(models, state.models.loaded) as mix:
+            yield mix
 
 
 @asynccontextmanager

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from llterm.errors import LltermError
-
-log = logging.getLogger(__name__)
+from llterm.faults import unforeseen
 
 Reason = LltermError | str
 """Why a job ended before its time: what it failed with, or a word to the person. Empty: it did what
 it was to do."""
 Job = Callable[[], Awaitable[Reason]]
-
-
-def unforeseen(title: str, fault: Exception) -> LltermError:
-    """What no one foresaw; who catches it writes it to the log."""
-    return LltermError(title, f"{type(fault).__name__}: {fault}", "See the log.")
 
 
 async def outcome(job: Job, failure: str) -> Reason:
@@ -28,9 +21,8 @@ async def outcome(job: Job, failure: str) -> Reason:
         return await job()
     except LltermError as error:
         return error
-    except Exception as fault:
-        log.exception("%s", failure)
-        return unforeseen(failure, fault)
+    except Exception as fault:  # noqa: BLE001  (told where somebody waits)
+        return unforeseen(failure, fault, words=True)
 
 
 class BackgroundTask:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from llterm.backends.remote.remote_backend import server_of
+from llterm.backends.remote.server_usage import server_of
 from llterm.backends.remote.transport import of_server
 from llterm.constraints.spec import Constraint
 from llterm.core.bans import Bans

@@ -119,6 +119,19 @@ async def alone(path: Path, question: Question) -> tuple[Figures, int]:
         await backend.close()
 
 
+async def check_together(path: Path, name: str, questions: Sequence[Question]) -> None:
+    """Each question is answered as it is alone, and nothing is evaluated for two of them."""
+    lone = [await alone(path, question) for question in questions]
+    backend = await opened(path)
+    try:
+        together = await asyncio.gather(*(question(backend) for question in questions))
+        for figures, (expected, _) in zip(together, lone, strict=True):
+            check_same(figures, expected, name)
+        assert backend.spent.tokens <= sum(tokens for _, tokens in lone)
+    finally:
+        await backend.close()
+
+
 QUESTIONS: Sequence[Sequence[Question]] = [
     [facts(FIRST), facts(SECOND)],
     [facts(FIRST), scores(SECOND, 500, aside=False), facts(SECOND, 120)],
@@ -131,30 +144,13 @@ QUESTIONS: Sequence[Sequence[Question]] = [
 async def test_answers_are_those_of_a_question_alone_and_nothing_is_evaluated_twice(
     path: Path, name: str, number: int
 ) -> None:
-    questions = QUESTIONS[number]
-    lone = [await alone(path, question) for question in questions]
-    backend = await opened(path)
-    try:
-        together = await asyncio.gather(*(question(backend) for question in questions))
-        for figures, (expected, _) in zip(together, lone, strict=True):
-            check_same(figures, expected, name)
-        assert backend.spent.tokens <= sum(tokens for _, tokens in lone)
-    finally:
-        await backend.close()
+    await check_together(path, name, QUESTIONS[number])
 
 
 @pytest.mark.parametrize("name", ALL)
 async def test_paths_in_order_have_their_figures_in_any_company(path: Path, name: str) -> None:
     questions = [in_order(FIRST), facts(FIRST, 200, 30), in_order(SECOND), scores(SECOND, 300)]
-    lone = [await alone(path, question) for question in questions]
-    backend = await opened(path)
-    try:
-        together = await asyncio.gather(*(question(backend) for question in questions))
-        for figures, (expected, _) in zip(together, lone, strict=True):
-            check_same(figures, expected, name)
-        assert backend.spent.tokens <= sum(tokens for _, tokens in lone)
-    finally:
-        await backend.close()
+    await check_together(path, name, questions)
 
 
 async def test_what_paths_in_order_begin_with_is_evaluated_once() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.server import server
 from llterm.backends.registry import open_model
-from llterm.backends.remote.remote_backend import server_of
+from llterm.backends.remote.server_usage import server_of
 from llterm.config import load_config
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.json_schema import faults, schema

@@ -10,14 +10,18 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+from llterm.cli.serve import greeting
+from llterm.serve.server_run import ServerStart
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.program import FAULTS, run, start
 from tests.helpers.served_program import ServedProgram
 from tests.helpers.served_program import serving as served
+from tests.helpers.tiny_models import tiny_encoder
 from tests.helpers.unread_stream import unread_stream
 
 BODY = {"prompt": "The old", "max_tokens": 3, "seed": 1}
@@ -26,7 +30,14 @@ BODY = {"prompt": "The old", "max_tokens": 3, "seed": 1}
 @contextmanager
 def serving(home: Path, *arguments: str, **environment: str) -> Iterator[tuple[str, list[str]]]:
     """The address of `llterm serve -m scripted …`, and what it printed; SIGTERM ends it well."""
-    process = start(home, "serve", "-m", "scripted", *arguments, **environment)
+    with serving_of(home, "-m", "scripted", *arguments, **environment) as told:
+        yield told
+
+
+@contextmanager
+def serving_of(home: Path, *arguments: str, **environment: str) -> Iterator[tuple[str, list[str]]]:
+    """The same of `llterm serve …`."""
+    process = start(home, "serve", *arguments, **environment)
     assert process.stdout is not None
     lines = []
     for line in iter(process.stdout.readline, b""):
@@ -42,7 +53,7 @@ def serving(home: Path, *arguments: str, **environment: str) -> Iterator[tuple[s
         assert b"Traceback" not in err
 
 
-def curled(lines: Sequence[str]) -> str:
+def curled(lines: Sequence[str]) -> Any:
     """What the line for curl that was printed gives, in a shell where the printed key is set."""
     key = next((line for line in lines if line.startswith("KEY=")), "")
     (curl,) = [line for line in lines if line.startswith("curl ")]
@@ -50,14 +61,14 @@ def curled(lines: Sequence[str]) -> str:
         ["sh", "-c", f"{key}\n{curl.replace('curl ', 'curl -sS ')}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return str(json.loads(ran.stdout)["choices"][0]["text"])
+    return json.loads(ran.stdout)
 
 
 def test_its_own_curl_line_works_and_a_second_one_finds_the_port_taken(tmp_path: Path) -> None:
     with serving(tmp_path, "--port", "0", "--alias", "gpt=scripted") as (address, lines):
         assert "scripted, gpt = scripted" in lines[0]
         assert any(f'base_url="{address}/v1"' in line for line in lines)
-        assert curled(lines)
+        assert curled(lines)["choices"][0]["text"]
         answer = httpx2.post(f"{address}/v1/completions", json={**BODY, "model": "gpt"})
         assert answer.status_code == 200
         port = address.rpartition(":")[2]
@@ -71,7 +82,7 @@ def test_beyond_this_machine_a_key_is_made_and_told_once(tmp_path: Path) -> None
         here = f"http://127.0.0.1:{address.rpartition(':')[2]}/v1/models"
         assert httpx2.get(here).status_code == 401
         assert httpx2.get(here, headers={"X-Api-Key": key}).status_code == 200
-        assert curled(lines)
+        assert curled(lines)["choices"][0]["text"]
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert key.encode() not in kept
 
@@ -92,7 +103,7 @@ def test_a_socket_file_serves_its_person_alone(tmp_path: Path) -> None:
     with serving(tmp_path, "--socket", str(path)) as (at, lines):
         assert at == str(path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert curled(lines)
+        assert curled(lines)["choices"][0]["text"]
     assert not path.exists()
 
 
@@ -100,6 +111,7 @@ def test_configured_models_and_folders_wait_until_they_are_asked_for(tmp_path: P
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "mine.gguf").symlink_to(BUNDLED)
+    tiny_encoder(folder / "a-bert.gguf")
     (tmp_path / "config").mkdir()
     (tmp_path / "config/llterm.toml").write_text(f'[models.own]\npath = "{BUNDLED}"\n')
     arguments = ("--configured", "--model-folder", str(folder), "--admin-key-env", "ADMIN",
@@ -107,12 +119,21 @@ def test_configured_models_and_folders_wait_until_they_are_asked_for(tmp_path: P
     more = ("-m", "scripted,alias=gpt", "-m", "scripted", "-m", "fable,load=use")
     with serving(tmp_path, *arguments, *more, "--port", "0", ADMIN="k") as (address, lines):
         assert lines[0].startswith("llterm serves scripted, gpt = scripted at ")
-        assert lines[1] == "When asked for: fable, own, mine"
+        assert lines[1] == "When asked for: fable, own, a-bert, mine"
         listed = httpx2.get(f"{address}/v1/llterm/admin/models", headers={"X-Api-Key": "k"}).json()
-        assert [len(model["replicas"]) for model in listed["data"]] == [3, 0, 0, 0]
+        assert [len(model["replicas"]) for model in listed["data"]] == [3, 0, 0, 0, 0]
         assert httpx2.post(f"{address}/v1/completions", json=BODY).status_code == 200
         refused = httpx2.post(f"{address}/v1/completions", json={**BODY, "model": "mine"})
         assert refused.status_code == 503, "one MiB is too little"
+
+
+def test_the_line_that_asks_for_a_text_names_no_encoder(tmp_path: Path) -> None:
+    bert = str(tiny_encoder(tmp_path / "a-bert.gguf"))
+    with serving_of(tmp_path, "-m", f"{bert},load=use", "-m", "scripted") as (_, lines):
+        assert curled(lines)["choices"][0]["text"]
+    alone = greeting(ServerStart(["a-bert"], [], None, {}, "http://127.0.0.1:1"))
+    assert "/v1/embeddings " in alone
+    assert 'embeddings.create(model="a-bert", input=' in alone
 
 
 def test_keys_folders_and_names_that_cannot_be_are_refused(tmp_path: Path) -> None:

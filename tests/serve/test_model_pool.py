@@ -16,11 +16,11 @@ from llterm.backends.remote.api_keys import Secret
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config, ModelConfig
 from llterm.config.server_settings import ServerSettings
-from llterm.core.tokens import text_bytes
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import ModelError
 from llterm.jobs.request import Request
-from llterm.jobs.suggest import SuggestResult, suggest
+from llterm.jobs.suggest import suggest
+from llterm.serve.api_errors import ApiError
 from llterm.serve.application import Access
 from llterm.serve.model_administration import OfferedNames
 from llterm.serve.model_opener import ModelOpener, ModelSource
@@ -36,11 +36,12 @@ from tests.helpers.http_model import HttpModel
 from tests.helpers.model_processes import LIMITS
 from tests.helpers.polling import until
 from tests.helpers.served_api import ServedApi, served_pool, told
+from tests.helpers.suggested import texts
 from tests.helpers.wide_servers import WholeServer
 
 PATH = "/v1/completions"
 BODY: Mapping[str, Any] = {"prompt": "The old", "max_tokens": 2, "seed": 1}
-CONFIG = Config(models={name: ModelConfig(path=BUNDLED, threads=1) for name in "abc"})
+CONFIG = Config(models={name: ModelConfig(path=BUNDLED, threads=1) for name in "abcd"})
 ADMIN = {"X-Api-Key": "operator"}
 
 
@@ -188,6 +189,88 @@ async def test_models_that_do_not_fit_together_take_turns_without_a_load_in_vain
             gate.set()
         await asyncio.gather(*tasks)
         assert sorted(opener.opened) == ["a", "b", "c"]
+
+
+async def test_a_mix_that_can_never_be_there_is_refused_at_once_without_a_load() -> None:
+    opener = gated()
+    async with pooled("ab", opener, memory=10) as api:
+        status, error = await api.refused(PATH, **BODY, model="mix:a+b")
+        assert (status, error["code"]) == (503, "model_unavailable")
+        assert "together" in error["message"]
+        assert "--models-memory" in error["message"]
+        assert opener.opened == []
+
+
+async def test_mixes_wait_for_each_other_and_none_for_what_it_needs_itself() -> None:
+    """Two have room at once. Who held a model while its other one is loaded would wait for ever."""
+    opener = gated()
+    async with pooled("abcd", opener, memory=20) as api:
+        for name in "abab":
+            await api.ask(PATH, **BODY, model=name)
+        mixed = [asked(api, f"mix:{names}") for names in ("a+c", "b+d", "c+b", "d+a", "c+d")]
+        for answer in await asyncio.gather(*mixed):
+            assert answer["choices"][0]["text"]
+
+
+async def test_what_a_mix_needs_is_not_let_go_for_the_rest_of_it() -> None:
+    opener = gated()
+    async with pooled("abc", opener, memory=20) as api:
+        for name in "ab":
+            await api.ask(PATH, **BODY, model=name)
+        await api.ask(PATH, **BODY, model="mix:a+c")
+        assert await states(api) == {"a": "loaded", "b": "unloaded", "c": "loaded"}
+        assert opener.opened == ["a", "b", "c"]
+
+
+async def test_a_load_that_is_ordered_right_after_another_was_given_up_is_its_own() -> None:
+    opener = gated()
+    opener.gates["a"] = asyncio.Event()
+    async with pooled("a", opener) as api:
+        body = {"models": [{"model": "a"}]}
+        (first,) = (await ordered(api, "/v1/llterm/admin/load", body))["data"]
+        await until(lambda: opener.opened == ["a"])
+        pool = api.state.models
+        unloading = asyncio.create_task(pool.unload(pool.get("a")))
+        await asyncio.sleep(0)
+        second = pool.order(pool.get("a"))
+        await unloading
+        opener.gates["a"].set()
+        await second.ended.wait()
+        told = {load.id: load.state for load in pool.loads}
+        assert told == {first["id"]: "cancelled", second.id: "done"}
+        await api.ask(PATH, **BODY)
+
+
+async def test_a_model_that_is_removed_under_those_who_wait_stays_away() -> None:
+    opener, go_on = gated(), asyncio.Event()
+    opener.held["a"] = go_on.wait
+    async with pooled("ab", opener) as api:
+        drawing = asked(api, "a")
+        pool = api.state.models
+        model = pool.get("a")
+        await until(lambda: model.requests)
+        removing = asyncio.create_task(pool.remove(model))
+        await asyncio.sleep(0)
+        with pytest.raises(ApiError, match="There is no model a"):
+            async with pool.used([model]):
+                raise AssertionError("it is served no more")
+        go_on.set()
+        await removing
+        assert (await drawing)["model"] == "a"
+        assert opener.opened == ["a"]
+        assert pool.loaded == []
+        assert pool.memory == 0
+
+
+def test_what_lies_on_gpus_takes_none_of_the_memory_and_nothing_else_is_free_of_it() -> None:
+    opener, known = ModelOpener(CONFIG, LIMITS), find_model("a", CONFIG)
+
+    def taken(**settings: Any) -> int:
+        return opener.memory(ModelSource(known, settings))
+
+    assert taken(gpu_layers="auto") == taken(), "no GPU is here"
+    assert taken(gpu_layers=7) == taken(gpus=(22.0,)) == 0
+    assert 0 < taken(gpu_layers=6) < taken(gpu_layers=1) < taken()
 
 
 async def test_what_never_fits_is_refused_and_says_so_to_the_operator_alone() -> None:
@@ -383,14 +466,6 @@ async def test_another_llterm_has_a_model_loaded_that_it_names() -> None:
             assert [model.state for model in pool.models] == ["unloaded", "loaded"]
     finally:
         await pool.close()
-
-
-def texts(result: SuggestResult) -> dict[bytes, float]:
-    """Joint natural logprob by text."""
-    return {
-        text_bytes(result.vocabulary, each.tail): round(each.logprob, 4)
-        for each in result.view.suggestions
-    }
 
 
 async def test_a_model_on_a_server_is_served_through_the_same_face() -> None:

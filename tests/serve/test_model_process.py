@@ -27,7 +27,7 @@ from llterm.engine.generation import GenerationRequest
 from llterm.errors import BackendUnavailable, LltermError, ModelError
 from llterm.jobs.request import Request
 from llterm.jobs.suggest import SuggestResult, suggest
-from llterm.serve.model_frames import FromModel, ModelOpened, frame, read_answers
+from llterm.serve.model_frames import FromModel, ModelOpened, WriteChat, frame, read_answers
 from llterm.serve.model_process import ModelProcess, open_process
 from llterm.serve.serve_limits import ServeLimits
 from tests.helpers.bundled_model import BUNDLED
@@ -141,6 +141,19 @@ async def test_a_model_whose_process_ends_again_and_again_is_given_up(
         assert model.state == "failed"
         with pytest.raises(BackendUnavailable, match="cannot be kept alive"):
             await model.vocabulary.tokenize(b"text")
+
+
+async def test_a_fault_in_it_is_in_the_servers_log_without_anybodys_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with model_process() as model:
+        with pytest.raises(LltermError, match="The model failed") as fault:
+            await model.one_part(lambda number: WriteChat(number, '{"secret'))
+        assert "JSONDecodeError" in fault.value.cause
+    (line,) = [each for each in caplog.messages if "The model failed" in each]
+    assert "in the process of fable: " in line
+    assert "read_conversation" in line
+    assert "secret" not in line
 
 
 async def test_who_leaves_frees_what_was_drawn_for_him() -> None:

@@ -36,6 +36,9 @@ _ADDRESS = re.compile(rb"http://(127\.0\.0\.1|localhost):\d+")
 _TRIALS = pytest.StashKey[list[ServerTrial]]()
 
 collect_ignore = [] if _INSTALLED else ["test_llama_cpp_python.py"]
+if not (_INSTALLED or _NAMED):
+    # The suite's own server is tried in tests/serve/test_gateway.py.
+    collect_ignore.append("test_served_address.py")
 
 
 @pytest.fixture(scope="module")

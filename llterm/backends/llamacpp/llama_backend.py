@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
@@ -43,9 +42,8 @@ from llterm.core.query import (
     single_scores,
 )
 from llterm.core.tokens import Tail
-from llterm.errors import Interrupted, LltermError, code_places
-
-log = logging.getLogger(__name__)
+from llterm.errors import Interrupted, LltermError
+from llterm.faults import unforeseen
 
 UNREAD = 2
 """Decodes ahead of the reading of their logits: more would only take memory."""
@@ -200,10 +198,7 @@ class _ContextThread(threading.Thread):
         except LltermError as error:
             end = error
         except Exception as fault:  # noqa: BLE001  (told where somebody waits)
-            kind = type(fault).__name__
-            log.error("the model's thread failed: %s\n%s", kind, code_places(fault))
-            cause = f"{kind}: {fault}"
-            end = LltermError("The model failed", cause, "See the log.")
+            end = unforeseen("The model failed", fault)
         self._close(job, end)
         return False
 

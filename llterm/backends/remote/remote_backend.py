@@ -6,41 +6,37 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from llterm.backends.chat_opener import ChatOpener
 from llterm.backends.remote.client import Client
 from llterm.backends.remote.context_limit import KnownContext
 from llterm.backends.remote.dialect import Dialect
-from llterm.backends.remote.llterm_backend import LltermBackend
+from llterm.backends.remote.line_facts import UNLISTED, LineFacts
 from llterm.backends.remote.masked_distributions import MaskedDistributions
+from llterm.backends.remote.merged_answers import merged
 from llterm.backends.remote.server_scoring import can_read, score_text
 from llterm.backends.remote.server_vocabulary import RemoteVocabulary
-from llterm.backends.remote.steps import CompletionRequest, CompletionStep, ServerTraits
+from llterm.backends.remote.steps import CompletionRequest, ServerTraits
 from llterm.backends.remote.transport import (
     BadAnswer,
     BrokenOff,
     RequestRefused,
     Transport,
-    TransportUsage,
 )
 from llterm.core.chat_messages import Chat, ChatParts
-from llterm.core.display_text import label_text, open_end
+from llterm.core.display_text import open_end
 from llterm.core.query import (
     Capabilities,
     Cost,
     Fact,
     Failed,
     Query,
-    Source,
     TokenScore,
-    members_of,
 )
 from llterm.core.server_news import ServerNews
 from llterm.core.tokens import Anchor, Path, Tail
 from llterm.errors import CapabilityMissing, LltermError
 
-T = TypeVar("T")
 LISTED = 12
 """Candidates asked for where the rules need fewer: each costs some 80 bytes a position."""
 MOST = 10_000
@@ -49,8 +45,6 @@ GATHER = 0.25
 """Share of the quickest answer's time that a question may wait for others to go along."""
 BREAKS = 4
 """How often in a row an answer may break off and have told nothing."""
-UNLISTED = 1e-3
-"""Share of an answer that is not listed: with less nobody was left out, the rest is rounding."""
 LONGEST_CHARACTER = 4
 """Bytes of UTF-8: no more tokens are part of one character."""
 LARGEST = 256 * 1024
@@ -217,7 +211,7 @@ class RemoteBackend:
             else:
                 yield Failed(query.path, refused)
         groups = [self._answer(group) for group in self._groups(fitting)]
-        async for answer in _merged(groups):
+        async for answer in merged(groups):
             if isinstance(answer, Fact):
                 self.spent += answer.cost
             yield answer
@@ -409,7 +403,7 @@ class RemoteBackend:
         top = max(self._top(query.keep, query.need) for query in queries)
         prompts = [self.client.prompt(query.path) for query in queries]
         lines = [
-            _LineFacts(query.path, self.client, top, self._note_short, self._note_untold)
+            LineFacts(query.path, self.client, top, self._note_short, self._note_untold)
             for query in queries
         ]
         owed[0] += Cost(requests=1)
@@ -431,117 +425,9 @@ class RemoteBackend:
         )
 
 
-class _LineFacts:
-    """The facts along one line, as long as its positions come without a gap."""
-
-    def __init__(
-        self, path: Path, client: Client, top: int, short: Callable[[int], None],
-        untold: Callable[[float], None],
-    ) -> None:  # fmt: skip
-        """`top` candidates were asked for; `short` hears how many came instead, `untold` the share
-        of those that had to be left out."""
-        self._path = path
-        self._client = client
-        self._top = top
-        self._short = short
-        self._untold = untold
-        self._next: int | None = 0
-
-    def take(self, step: CompletionStep, extra: Cost) -> Fact | None:
-        """The fact that a step tells, or None where it cannot be placed."""
-        client = self._client
-        if self._next is None or step.number not in (None, self._next):
-            self._next = None
-            return None
-        distribution = client.distribution(step.listed)
-        self._untold(client.untold(step.listed))
-        if distribution is None:
-            self._next = None
-            return None
-        if distribution.exact and distribution.rest > UNLISTED and len(step.listed) < self._top:
-            # All that this server tells: asked again it would tell the same.
-            distribution = replace(distribution, exact=False)
-            self._short(len(step.listed))
-        path, first = self._path, self._next == 0
-        chosen = client.id_of(step.chosen)
-        self._next = None if chosen is None else self._next + 1
-        if chosen is not None:
-            self._path = Path(path.anchor, (*path.tail, chosen))
-        story = max(step.evaluated - len(path.tail), 0) if first else 0
-        return Fact(path, distribution, Cost(step.evaluated, story) + extra)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerUsage:
-    """What went over the wire to one model's server."""
-
-    model: str
-    spent: TransportUsage
-
-
-ServerBackend = RemoteBackend | LltermBackend
-"""A model on a server, of whatever kind."""
-
-
-def server_of(source: Source | None) -> ServerBackend | None:
-    """The source, where it is a model on a server."""
-    return source if isinstance(source, ServerBackend) else None
-
-
-def counted(source: Source | None) -> tuple[ServerUsage, ...]:
-    """The counter of a model on a server; of a mix, those of its models."""
-    members = () if source is None else members_of(source)
-    servers = [server for member in members if (server := server_of(member)) is not None]
-    return tuple(ServerUsage(server.name, server.transport.spent) for server in servers)
-
-
-def counted_words(counts: Sequence[ServerUsage]) -> str:
-    """A line each, every one begun by a line break; nothing where none is on a server."""
-    named = ((label_text(count.model), count) for count in counts)
-    return "".join(f"\n{name}: {count.spent.summary()}" for name, count in named)
-
-
 def _too_long(size: int, context: int) -> LltermError:
     return LltermError(
         "The context is full",
         f"This branch has {size:,} tokens, and the server's model sees {context:,}.",
         "Accept less at a time, choose less depth, or start the server with a larger context.",
     )
-
-
-async def _merged(sources: Sequence[AsyncGenerator[T]]) -> AsyncGenerator[T]:
-    """What the sources give, as it comes; closing this closes them all.
-
-    Raises what the first of them raises, and ends the others.
-    """
-    if len(sources) == 1:
-        async with aclosing(sources[0]) as only:
-            async for item in only:
-                yield item
-        return
-    items: asyncio.Queue[T | BaseException | None] = asyncio.Queue()
-
-    async def pump(source: AsyncGenerator[T]) -> None:
-        try:
-            async with aclosing(source) as opened:
-                async for item in opened:
-                    items.put_nowait(item)
-            items.put_nowait(None)
-        except Exception as error:  # noqa: BLE001 (it is raised again by the reader)
-            items.put_nowait(error)
-
-    tasks = [asyncio.create_task(pump(source)) for source in sources]
-    left = len(tasks)
-    try:
-        while left:
-            received = await items.get()
-            if isinstance(received, BaseException):
-                raise received
-            if received is None:
-                left -= 1
-            else:
-                yield received
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

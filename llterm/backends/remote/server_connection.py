@@ -26,7 +26,7 @@ from llterm.backends.remote.discovery import Discovery
 from llterm.backends.remote.http_transport import HttpTransport
 from llterm.backends.remote.llterm_backend import open_llterm
 from llterm.backends.remote.probe import detect_again, find_dialect, with_trials
-from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy, ServerBackend
+from llterm.backends.remote.remote_backend import RemoteBackend, RequestPolicy
 from llterm.backends.remote.server_chats import chats_of
 from llterm.backends.remote.server_memory import (
     ServerMemory,
@@ -36,6 +36,7 @@ from llterm.backends.remote.server_memory import (
     recall,
     remember,
 )
+from llterm.backends.remote.server_usage import ServerBackend
 from llterm.backends.remote.server_vocabulary import (
     Encoder,
     RemoteVocabulary,

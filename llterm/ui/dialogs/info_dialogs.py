@@ -7,7 +7,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llterm.backends.remote.remote_backend import ServerBackend
+from llterm.backends.remote.server_usage import ServerBackend
 from llterm.core.display_text import label_text
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.notices import LOG_BUFFER

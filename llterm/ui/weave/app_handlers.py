@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.widget import Widget
 
 from llterm.backends.registry import KnownModel
-from llterm.backends.remote.remote_backend import counted, counted_words
+from llterm.backends.remote.server_usage import counted, counted_words
 from llterm.core.chat_messages import read_chat
 from llterm.core.display_text import label_text
 from llterm.errors import LltermError

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from llterm import state
-from llterm.backends.remote.remote_backend import server_of
+from llterm.backends.remote.server_usage import server_of
 from llterm.number_format import count_of, spoken_speed
 from llterm.ui.dialogs.info_dialogs import ServerDialog
 from llterm.ui.keyed_screen import Handler, Table
