@@ -52,6 +52,7 @@ class EvaluatedLine:
         items = self.generation.took(draw, vocabulary)
         self.rows += 1
         self.ended = isinstance(items[-1], GenerationEnd)
-        known = self.generation.walk is None or self.mask is not None
-        self.goes_on = accepted and not self.ended and known
+        self.goes_on = accepted and not self.ended
+        if self.goes_on and self.generation.walk is not None:
+            self.goes_on = self.mask is not None
         return items

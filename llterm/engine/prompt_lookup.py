@@ -61,7 +61,7 @@ class RunPlaces:
         self._read = max(len(context), 1)
         for length in _LENGTHS:
             if length <= len(context):
-                end = self._ends.get(context[-length:])
-                if end is not None:
-                    return context[end : end + MOST_PROPOSED]
+                place = self._ends.get(context[-length:])
+                if place is not None:
+                    return context[place : place + MOST_PROPOSED]
         return ()
