@@ -326,7 +326,7 @@ MODEL = _table(
     Setting("draft", "text",
             "A smaller model of the same family that writes ahead, by name or path; lookup: the"
             " text itself does; none. What is drawn stays the same."),
-    Setting("draft_tokens", "whole number", "Most tokens that are written ahead at a time.", 1, 15),
+    Setting("draft_tokens", "whole number", "Most tokens that are written ahead at a time.", 1, 7),
     Setting(
         "chat_template", "text",
         "A chat format: built in (chatml, llama3, gemma, …, plain) or of [formats.NAME]; unset: the"

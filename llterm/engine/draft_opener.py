@@ -9,12 +9,12 @@ from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.llamacpp.binding import StopFlag
 from llterm.backends.registry import NO_DRAFT, find_draft, open_model
 from llterm.config import Config
+from llterm.engine.draft_lines import ROWS, OpenedDraft
 from llterm.engine.draft_model import DraftModel
-from llterm.engine.drafting import OpenedDraft
 from llterm.engine.prompt_lookup import PromptLookup
 from llterm.errors import UsageError
 
-MOST_TEXTS = 8
+MOST_TEXTS = ROWS // 2
 """Texts that a draft model writes ahead at once; with more, decodes are full without it."""
 
 

@@ -39,8 +39,8 @@ from llterm.core.sampling.sampler_settings import seeded
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Vocabulary, end_ids
 from llterm.engine.active_generation import ActiveGeneration, GenerationListener, News
+from llterm.engine.draft_lines import DraftLines, OpenedDraft
 from llterm.engine.draft_opener import DraftChoice, open_draft
-from llterm.engine.drafting import Drafting, OpenedDraft
 from llterm.engine.evaluated_line import EvaluatedLine
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
 from llterm.engine.slot_plan import (
@@ -105,9 +105,9 @@ class Scheduler:
         """Whom the call under way is for."""
         self._ended = False
         self._masks = MaskThread(backend.vocabulary)
-        self._drafting: Drafting | None = None
+        self._ahead: DraftLines | None = None
         if draft is not None:
-            self._drafting = Drafting(draft, backend.vocabulary, self._masks, streams.least_line)
+            self._ahead = DraftLines(draft, backend.vocabulary, self._masks, streams.least_line)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._thread.start()
 
@@ -230,8 +230,8 @@ class Scheduler:
         for generation in tuple(self._open.values()):
             self._tell([(generation, [_closed()])])
         self._masks.close()
-        if self._drafting is not None:
-            self._drafting.close()
+        if self._ahead is not None:
+            self._ahead.close()
         self._streams.close()
 
     def _hear(self, *, wait: bool) -> bool:
@@ -257,7 +257,7 @@ class Scheduler:
         try:
             request = generation.request
             sampling = request.sampling
-            if self._drafting is not None:
+            if self._ahead is not None:
                 # What is written ahead is drawn with the numbers that the text is drawn with.
                 sampling = seeded(sampling)
             chain = self._chains.known(sampling, request.spoken)
@@ -284,8 +284,8 @@ class Scheduler:
     def _go(self, generation: ActiveGeneration) -> None:
         if self._open.pop(generation.planned, None) is not None:
             self._plan.leave(generation.planned)
-            if self._drafting is not None:
-                self._drafting.leave(generation)
+            if self._ahead is not None:
+                self._ahead.leave(generation)
 
     def _fail(self, generation: ActiveGeneration, error: LltermError) -> None:
         if generation.planned in self._open:
@@ -387,13 +387,13 @@ class Scheduler:
 
     def _draw(self, step: StepPlan) -> None:
         generations = [self._open[row.request] for row in step.rows]
-        if self._drafting is None:
+        if self._ahead is None:
             runs = [TokenRun(row.slot, row.start, (row.token,)) for row in step.rows]
             logits = self._streams.logits(runs)
             lines = [EvaluatedLine(each) for each in generations]
         else:
-            texts = self._drafting.proposed(generations)
-            runs = self._drafting.lines(step.rows, texts)
+            texts = self._ahead.proposed(generations)
+            runs = self._ahead.lines(step.rows, texts)
             logits = self._streams.lines(runs)
             lines = [EvaluatedLine(text.generation, text) for text in texts]
         length = len(runs[0].tokens)

@@ -22,7 +22,7 @@ from llterm.core.tokens import Token, Vocabulary
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
 from llterm.engine.draft_opener import DraftChoice, draft_choice
-from llterm.engine.drafted_drawing import DraftCount, DraftedDrawing, DraftedToken
+from llterm.engine.drafted_samples import DraftCount, DraftedSamples, DraftedToken
 from llterm.engine.draw import Drawing, DrawingStart, Drawn, Sample
 from llterm.engine.weave import check_constraints, rules_for, unhealed
 from llterm.errors import LltermError, UsageError
@@ -145,7 +145,7 @@ async def sample(
             drafted = None
             samples = await _drawn(drawing.run(), drawing, listener, ended)
         else:
-            drafted = DraftedDrawing(drawing, begun.constraint)
+            drafted = DraftedSamples(drawing, begun.constraint)
             samples = await _drawn(drafted.run(choice), drawing, listener, ended)
         return SampleResult(
             model=name,

@@ -8,7 +8,7 @@ from llterm.config.sampling_values import value_of
 from llterm.config.schema import SAMPLING
 from llterm.core.chat_messages import chat_fields
 from llterm.core.json_text import json_text, text_fields, text_value
-from llterm.engine.drafted_drawing import DraftCount
+from llterm.engine.drafted_samples import DraftCount
 from llterm.jobs.sample import SampledText, SampledToken, SampleResult
 from llterm.reports.json_values import (
     constraint_fields,

@@ -43,7 +43,7 @@ class DraftedToken:
     """What it was drawn with, after the chain."""
 
 
-class DraftedDrawing:
+class DraftedSamples:
     """A drawing whose samples are drawn in slots of their own, with what writes ahead."""
 
     def __init__(self, drawing: Drawing, constraint: Constraint | None) -> None:

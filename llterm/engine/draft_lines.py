@@ -24,8 +24,9 @@ from llterm.errors import LltermError
 
 log = logging.getLogger(__name__)
 
-ROWS = 16
-"""Rows that a decode has at the most where texts are written ahead; see docs/performance.md."""
+ROWS = 8
+"""Rows that a decode has at the most where texts are written ahead: with more, rows cost on a
+processor what the tokens would; see docs/performance.md."""
 _MASK_SECONDS = 0.01
 """A mask that takes longer ends what is written ahead: others wait for the step."""
 
@@ -38,7 +39,7 @@ class OpenedDraft:
     tokens: int
 
 
-class Drafting:
+class DraftLines:
     """Who writes ahead for one model's texts, and how far."""
 
     def __init__(
