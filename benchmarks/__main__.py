@@ -26,7 +26,7 @@ NAMES = (
 )
 ON_FILES = ("drift", "exactness", "kernels", "perplexity")
 """Only when named, on the GGUF files that are named with it."""
-ALSO_ON_FILES = ("batch", "classify", "drawing", "serve")
+ALSO_ON_FILES = ("batch", "classify", "draft", "drawing", "serve")
 """On the bundled model, or on those files."""
 
 

@@ -17,7 +17,7 @@ from llterm.config.model_settings import FOR_A_RUN
 from llterm.config.server_settings import ServerSettings, is_address
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews
-from llterm.errors import ModelError
+from llterm.errors import ModelError, UsageError
 from llterm.regular_file import present
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ BUNDLED: Mapping[str, str] = {"fable": "fable-f16.gguf", "fable-q8_0": "fable-q8
 """The first is the default: its probabilities are the same in any company to 0.4 %, where 8-bit
 activations may round otherwise by some percent of p."""
 SCRIPTED = "scripted"
+LOOKUP = "lookup"
+"""As a draft: no model, but the text itself."""
+NO_DRAFT = "none"
 Progress = Callable[[float], None]
 
 
@@ -129,6 +132,21 @@ def find_model(name: str, config: Config) -> KnownModel:
     if path.suffix.lower() == ".gguf" or len(path.parts) > 1:
         return KnownModel(path.stem, "file", path, ModelConfig())
     raise _unknown(name, taken_names(config), files)
+
+
+def find_draft(name: str | None, config: Config) -> KnownModel | None:
+    """The model that this name means as one that writes ahead; None where it means no model.
+    Raises UsageError for one that cannot, ModelError as `find_model`."""
+    if name is None or name in (LOOKUP, NO_DRAFT):
+        return None
+    known = find_model(name, config)
+    if known.path is None:
+        raise UsageError(
+            f"{name} cannot write ahead",
+            "A draft is a model of a file, which is opened beside the one that it writes for.",
+            f'Name a smaller model of the same family, or "{LOOKUP}".',
+        )
+    return known
 
 
 def _limited(server: ServerSettings, config: Config) -> ServerSettings:

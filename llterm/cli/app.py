@@ -111,6 +111,7 @@ def suggest_command(
     options.CHAT,
     options.HEAL,
     options.CONSTRAINT,
+    options.DRAFT,
     options.RUN,
     options.RECORDING,
     options.SAMPLING,

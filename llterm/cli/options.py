@@ -14,7 +14,7 @@ import typer
 
 from llterm.config import schema
 from llterm.config.config_loader import checked_flag, flag_name
-from llterm.config.model_settings import FOR_A_RUN
+from llterm.config.model_settings import FOR_A_RUN, OF_A_DRAFT
 from llterm.config.schema import PRESET, setting
 from llterm.config.setting import Setting
 from llterm.core.attribution_methods import Method
@@ -167,7 +167,9 @@ CONSTRAINT: Flags = {
     "json_schema": _flag(Path, help="Suggest only JSON that fits a schema's file."),
 }
 _OF_MODELS = tuple(setting(f"models.{name}") for name in FOR_A_RUN)
+_OF_DRAFTS = tuple(setting(f"models.{name}") for name in OF_A_DRAFT)
 _OF_SERVERS = (setting("parallel"),)
+DRAFT: Flags = _settings("models", _OF_DRAFTS)
 RUN: Flags = {
     **_settings("models", _OF_MODELS),
     **_settings("", _OF_SERVERS),
@@ -433,7 +435,9 @@ def serve_flags(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def model_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     """The typed settings of a model among a command's parameters. Raises ConfigError."""
-    return checked(_typed("models", _OF_MODELS, values) | _typed("", _OF_SERVERS, values))
+    return checked(
+        _typed("models", (*_OF_MODELS, *_OF_DRAFTS), values) | _typed("", _OF_SERVERS, values)
+    )
 
 
 def checked(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,4 +111,8 @@ def status_line(status: ServerStatus, width: int) -> str:
     short = (
         f"{status.running:,} drawn {status.waiting:,} wait {status.speed:,.0f}/s cached {cached}"
     )
+    if status.proposed_tokens:
+        accepted = f"{status.accepted_tokens / status.proposed_tokens:.0%}"
+        whole += f" · {accepted} of drafts accepted"
+        short += f" draft {accepted}"
     return whole if len(whole) <= width else short

@@ -15,7 +15,9 @@ FOR_A_RUN = (
     "split_mode", "main_gpu", "kernels",
 )  # fmt: skip
 """By flags, and as `-m MODEL,key=value`."""
-WITH_A_NAME = (*FOR_A_RUN, "chat_template")
+OF_A_DRAFT = ("draft", "draft_tokens")
+"""By the flags of commands that draw, and as `-m MODEL,key=value`."""
+WITH_A_NAME = (*FOR_A_RUN, *OF_A_DRAFT, "chat_template")
 """As `-m MODEL,key=value`."""
 _OF_A_SERVER = ("alias", "load")
 _LOADS = ("start", "use")

@@ -150,6 +150,9 @@ class ModelConfig:
     split_mode: str = "layer"
     main_gpu: int = 0
     kernels: str = "exact"
+    draft: str | None = None
+    """A model's name or path, or `lookup`."""
+    draft_tokens: int = 4
     server: ServerSettings | None = None
     """Of a model on a server; of the others' settings only `context` counts for it."""
     chat_template: str | None = None
@@ -320,6 +323,10 @@ MODEL = _table(
     Setting("kernels", "text",
             "exact: the same figures on every run; fast: llama.cpp's fastest here, less exact.",
             choices=("exact", "fast")),
+    Setting("draft", "text",
+            "A smaller model of the same family that writes ahead, by name or path; lookup: the"
+            " text itself does; none. What is drawn stays the same."),
+    Setting("draft_tokens", "whole number", "Most tokens that are written ahead at a time.", 1, 7),
     Setting(
         "chat_template", "text",
         "A chat format: built in (chatml, llama3, gemma, …, plain) or of [formats.NAME]; unset: the"

@@ -55,10 +55,10 @@ _TABLES: Mapping[str, Mapping[Power, str]] = {
         "sends": "auto_weave",
     },
     "models": {
-        "path": "path",
+        "path": "path draft",
         # A chat template by name is one of llterm's own, or a table of texts.
         "harmless": "context cache_size threads batch kv_type flash_attention gpu_layers gpus"
-        " split_mode main_gpu kernels chat_template dialect model"
+        " split_mode main_gpu kernels draft_tokens chat_template dialect model"
         " parallel timeout connect_timeout price_prompt price_answer",
         "server": "base_url key_env key_file key_command insecure_key proxy ca_file",
         "template": "chat_template_file",

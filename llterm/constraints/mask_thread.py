@@ -9,7 +9,7 @@ from typing import TypeVar
 from llterm.constraints.compiled import ConstraintWalk, compile
 from llterm.constraints.spec import Constraint
 from llterm.core.distribution import Mask
-from llterm.core.tokens import Vocabulary
+from llterm.core.tokens import Tail, Vocabulary
 
 T = TypeVar("T")
 
@@ -33,15 +33,15 @@ class MaskThread:
         """
         return self._thread.submit(lambda: compile(constraint, self._vocabulary).walk())
 
-    def mask(self, walk: ConstraintWalk, taken: int | None = None) -> Future[Mask]:
-        """Which ids may follow; with `taken`, once the text went on by that token.
+    def mask(self, walk: ConstraintWalk, taken: Tail = ()) -> Future[Mask]:
+        """Which ids may follow, once the text went on by the tokens `taken`.
 
         The future raises UsageError where the constraint proves too complex.
         """
 
         def masked() -> Mask:
-            if taken is not None:
-                walk.take(taken)
+            for id in taken:
+                walk.take(id)
             return walk.mask()
 
         return self._thread.submit(masked)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.core.distribution import Mask
+from llterm.core.healing import Healer
 from llterm.core.sampling.counted_tokens import CountedTokens
 from llterm.core.sampling.row_draws import RowDraw, RowToDraw
-from llterm.core.sampling.sampler_chain import Chain, DrawnText, Situation
+from llterm.core.sampling.sampler_chain import Chain, DrawnText, Situation, barring
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
 from llterm.engine.draw import STORY
@@ -57,25 +58,35 @@ class ActiveGeneration:
     """What the constraint allows for the next token."""
     forced: Sequence[tuple[str, Stage]] = ()
     """Stages that drop the tokens after which the constraint leaves banned phrases alone."""
-    _context: Tail = ()
+    healer: Healer | None = None
+    """Needed while the end of its prompt's text has to be written again."""
+    context: Tail = ()
     """Its prompt and what was drawn."""
+    proposed: int = 0
+    """Tokens that were written ahead for it."""
+    accepted: int = 0
+    """Those of them that were then drawn."""
     _counted: CountedTokens | None = None
     """Those of its prompt and what was drawn that are penalised."""
     _text: DrawnText = field(default_factory=DrawnText)
     _story: bytes = b""
+    _residue: bytes = b""
+    """Bytes at the end of its prompt's text that it has to write again."""
     _tokens: RequestTokens | None = None
     _text_end: TextEnd | None = None
 
     def begin(self, chain: Chain, vocabulary: Vocabulary, ends: Tail) -> None:
         """Everything that is drawn with is at hand. `ends`: the ids that end a text."""
         self.chain = chain
-        self._context = self.request.prompt
+        self.context = self.request.prompt
         if chain.penalises:
             newest = chain.settings.penalty_last_n
             self._counted = CountedTokens(self.request.prompt, newest)
         self._tokens = RequestTokens(self.request, ends, vocabulary.size)
         self._text_end = TextEnd(self.request, vocabulary)
-        self._story = text_bytes(vocabulary, self.request.prompt[-STORY:])[-STORY:]
+        self._residue = self.request.residue
+        story = text_bytes(vocabulary, self.request.prompt[-STORY:]) + self._residue
+        self._story = story[-STORY:]
 
     @property
     def looks_ahead(self) -> bool:
@@ -85,33 +96,56 @@ class ActiveGeneration:
     @property
     def drawn(self) -> Tail:
         """The tokens after its prompt."""
-        return self._context[len(self.request.prompt) :]
+        return self.context[len(self.request.prompt) :]
 
     @property
     def here(self) -> Situation:
         """Where its next token is drawn."""
-        return self._text.here(self._context, self._story)
+        return self._text.here(self.context, self._story, self._residue)
+
+    @property
+    def left(self) -> int:
+        """Tokens that may still be drawn."""
+        return self.most - self._text.count
+
+    @property
+    def foreseeable(self) -> bool:
+        """Whether what its tokens after the next one are drawn with is known before it."""
+        return not self.looks_ahead and not self._residue
 
     def row(self) -> RowToDraw:
         """What its next token is drawn with."""
-        assert self.chain is not None
-        assert self._tokens is not None
+        first = self.forced
+        if self._residue:
+            assert self.healer is not None
+            first = [("healing", barring(~self.healer.mask(self._residue).allowed))]
+        row = self._row(self.here, self.mask)
         request = self.request
-        allowed = self._tokens.allowed
-        if self.mask is not None:
-            allowed = self.mask.allowed if allowed is None else self.mask.allowed & allowed
-        return RowToDraw(
-            self.chain,
-            self.here,
-            request.choice,
-            mask=allowed,
-            barred=self._tokens.barred(self._text.count),
-            first=self.forced,
+        return row._replace(
+            first=first,
             top=request.top,
             watched=request.watched,
             kept=request.kept,
             counted=self._counted,
         )
+
+    def row_after(self, proposed: Tail, text: DrawnText, mask: Mask | None) -> RowToDraw:
+        """What a token after these would be drawn with. `text`: what is drawn, with them; `mask`:
+        what its constraint allows then."""
+        return self._row(text.here(self.context + proposed, self._story), mask)
+
+    def _row(self, at: Situation, mask: Mask | None) -> RowToDraw:
+        assert self.chain is not None
+        assert self._tokens is not None
+        allowed = self._tokens.allowed
+        if mask is not None:
+            allowed = mask.allowed if allowed is None else mask.allowed & allowed
+        barred = self._tokens.barred(at.count)
+        return RowToDraw(self.chain, at, self.request.choice, mask=allowed, barred=barred)
+
+    def text_so_far(self) -> DrawnText:
+        """A copy of what is drawn, to go on from apart."""
+        return replace(self._text)
 
     def took(
         self, draw: RowDraw | None, vocabulary: Vocabulary
@@ -121,7 +155,7 @@ class ActiveGeneration:
             return [self._end("stuck")]
         if self._counted is not None:
             self._counted.add(draw.id)
-        self._context += (draw.id,)
+        self.context += (draw.id,)
         self._text.count += 1
         self._text.mirostat = draw.mirostat
         token = GeneratedToken(draw.id, draw.logprob, draw.p, draw.top, draw.watched, draw.kept)
@@ -129,13 +163,15 @@ class ActiveGeneration:
         return [token] if finish is None else [token, self._end(finish)]
 
     def _end(self, finish: GenerationFinish) -> GenerationEnd:
-        return GenerationEnd(finish, self.planned.cached)
+        return GenerationEnd(finish, self.planned.cached, self.proposed, self.accepted)
 
     def _finish(self, id: int, vocabulary: Vocabulary) -> GenerationFinish | None:
         """Why it ends with this token, the last one drawn; None where it goes on."""
         assert self._text_end is not None
         token = vocabulary.token(id)
-        self._text.text += b"" if token.special else token.data
+        written = b"" if token.special else token.data
+        self._text.text += written[len(self._residue) :]
+        self._residue = self._residue[len(written) :]
         if token.end:
             return "end"
         if self._text_end.reached(id):

@@ -84,6 +84,16 @@ class Drawn:
     cost: Cost
     """What the question took; of samples with the same tokens, the first has it."""
 
+    @property
+    def logprob(self) -> float:
+        """Natural, of the raw model."""
+        return self.choice.logprob
+
+    @property
+    def p(self) -> float:
+        """What it was drawn with, after the chain."""
+        return self.choice.p
+
 
 @dataclass
 class Drawing:

@@ -49,6 +49,9 @@ class GenerationRequest:
     spoken: frozenset[int] = frozenset()
     """Special tokens that may be drawn, and whose names are text, such as what stands around a
     model's thoughts."""
+    residue: bytes = b""
+    """The end of the prompt's text, which its tokens lack: the first ones drawn write it again
+    (token healing). Not together with a constraint."""
     whose: str = ""
     """Who asks: equal turns are by this, and no two share what is cached."""
     further: bool = False
@@ -80,6 +83,10 @@ class GenerationEnd:
     finish: GenerationFinish
     cached: int = 0
     """Tokens of the prompt that were not evaluated for this request."""
+    proposed: int = 0
+    """Tokens that a draft wrote ahead."""
+    accepted: int = 0
+    """Those of them that were then drawn."""
 
 
 class Generator(Protocol):

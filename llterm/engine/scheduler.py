@@ -16,6 +16,9 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llterm.backends.llamacpp import LlamaBackend
 from llterm.backends.llamacpp.binding import Stopped
 from llterm.backends.llamacpp.gguf_header import inspect_gguf
@@ -27,12 +30,17 @@ from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.constraints.mask_thread import MaskThread
 from llterm.core.distribution import Mask
+from llterm.core.healing import Healer
 from llterm.core.query import Capabilities
-from llterm.core.sampling.row_draws import BlockDrawing
+from llterm.core.sampling.row_draws import BlockDrawing, RowDraw
 from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.sampling.sampler_settings import seeded
 from llterm.core.sampling.stage_types import Stage
-from llterm.core.tokens import Vocabulary, end_ids
+from llterm.core.tokens import Tail, Vocabulary, end_ids
 from llterm.engine.active_generation import ActiveGeneration, GenerationListener, News
+from llterm.engine.draft_lines import DraftLines, OpenedDraft
+from llterm.engine.draft_opener import DraftChoice, open_draft
+from llterm.engine.evaluated_line import EvaluatedLine
 from llterm.engine.generation import GeneratedToken, GenerationEnd, GenerationRequest
 from llterm.engine.slot_plan import (
     PlannedRequest,
@@ -69,9 +77,11 @@ class Scheduler:
         costs: SlotCosts,
         room: int,
         prefill: float = PREFILL,
+        draft: OpenedDraft | None = None,
     ) -> None:
-        """Takes the streams over, and closes them at its end. `room`: most tokens of a request
-        and its answer; a stream has cells for some more. `prefill`: see `open_scheduler`."""
+        """Takes the streams over, and what writes ahead, and closes them at its end. `room`: most
+        tokens of a request and its answer; a stream has cells for some more. `prefill`: see
+        `open_scheduler`."""
         self._backend = backend
         self.room = room
         self._streams = streams
@@ -86,12 +96,16 @@ class Scheduler:
         """For its thread: whoever comes, goes, or has a mask."""
         self._open: dict[PlannedRequest, ActiveGeneration] = {}
         self._counts = 0, 0
+        self._written_ahead = 0, 0
         self._lock = threading.Lock()
         """Held while it is settled for whom a call is, and whether it is given up."""
         self._current: Sequence[ActiveGeneration] = ()
         """Whom the call under way is for."""
         self._ended = False
         self._masks = MaskThread(backend.vocabulary)
+        self._ahead: DraftLines | None = None
+        if draft is not None:
+            self._ahead = DraftLines(draft, backend.vocabulary, self._masks, streams.least_line)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._thread.start()
 
@@ -126,6 +140,11 @@ class Scheduler:
     def tokens(self) -> int:
         """Tokens evaluated so far."""
         return self._streams.tokens
+
+    @property
+    def written_ahead(self) -> tuple[int, int]:
+        """Tokens that a draft proposed so far, and those of them that were then drawn."""
+        return self._written_ahead
 
     async def generate(
         self, request: GenerationRequest
@@ -209,6 +228,8 @@ class Scheduler:
         for generation in tuple(self._open.values()):
             self._tell([(generation, [_closed()])])
         self._masks.close()
+        if self._ahead is not None:
+            self._ahead.close()
         self._streams.close()
 
     def _hear(self, *, wait: bool) -> bool:
@@ -233,7 +254,11 @@ class Scheduler:
             return
         try:
             request = generation.request
-            chain = self._chains.known(request.sampling, request.spoken)
+            sampling = request.sampling
+            if self._ahead is not None:
+                # What is written ahead is drawn with the numbers that the text is drawn with.
+                sampling = seeded(sampling)
+            chain = self._chains.known(sampling, request.spoken)
             assert chain is not None  # Its vocabulary is whole.
             generation.begin(chain, self.vocabulary, self._ends)
             self._plan.join(generation.planned, time.monotonic())
@@ -245,10 +270,20 @@ class Scheduler:
             generation.planned.held_back = True
             walking = self._masks.begin(generation.request.constraint)
             self._once_read(generation, walking, partial(self._walk, generation))
+        elif generation.request.residue:
+            generation.planned.held_back = True
+            healing = self._masks.call(partial(Healer, self.vocabulary))
+            self._once_read(generation, healing, partial(self._heal, generation))
+
+    def _heal(self, generation: ActiveGeneration, healer: Healer) -> None:
+        generation.healer = healer
+        generation.planned.held_back = False
 
     def _go(self, generation: ActiveGeneration) -> None:
         if self._open.pop(generation.planned, None) is not None:
             self._plan.leave(generation.planned)
+            if self._ahead is not None:
+                self._ahead.leave(generation)
 
     def _fail(self, generation: ActiveGeneration, error: LltermError) -> None:
         if generation.planned in self._open:
@@ -258,12 +293,10 @@ class Scheduler:
     def _walk(self, generation: ActiveGeneration, walk: ConstraintWalk) -> None:
         """Its constraint is ready: its first token may be looked at."""
         generation.walk = walk
-        self._hold_back(generation, walk, None)
+        self._hold_back(generation, walk, ())
 
-    def _hold_back(
-        self, generation: ActiveGeneration, walk: ConstraintWalk, taken: int | None
-    ) -> None:
-        """Until its mask is there, now that its text went on by the token `taken`; others go on."""
+    def _hold_back(self, generation: ActiveGeneration, walk: ConstraintWalk, taken: Tail) -> None:
+        """Until its mask is there, now that its text went on by these tokens; others go on."""
         generation.planned.held_back = True
         self._once_read(generation, self._masks.mask(walk, taken), partial(self._mask, generation))
         if generation.looks_ahead:
@@ -351,25 +384,67 @@ class Scheduler:
         self._streams.clear()
 
     def _draw(self, step: StepPlan) -> None:
-        rows = step.rows
-        logits = self._streams.logits([TokenRun(row.slot, row.start, (row.token,)) for row in rows])
-        generations = [self._open[row.request] for row in rows]
-        best = best_of(logits, self.name)
-        drawn = self._drawing.draw(logits, best, [each.row() for each in generations])
+        generations = [self._open[row.request] for row in step.rows]
+        if self._ahead is None:
+            runs = [TokenRun(row.slot, row.start, (row.token,)) for row in step.rows]
+            logits = self._streams.logits(runs)
+            lines = [EvaluatedLine(each) for each in generations]
+        else:
+            texts = self._ahead.proposed(generations)
+            runs = self._ahead.lines(step.rows, texts)
+            logits = self._streams.lines(runs)
+            lines = [EvaluatedLine(text.generation, text) for text in texts]
+        length = len(runs[0].tokens)
+        first = self._drawn(lines, logits[::length])
         self._plan.done(step, time.monotonic())
-        news: list[tuple[ActiveGeneration, Sequence[News]]] = [
-            (generation, generation.took(draw, self.vocabulary))
-            for generation, draw in zip(generations, drawn, strict=True)
-        ]
-        for generation, items in news:
+        news = dict(zip(generations, self._took(lines, first), strict=True))
+        going = [(index, line) for index, line in enumerate(lines) if line.goes_on]
+        while going:
+            on = [line for _, line in going]
+            for line in on:
+                self._plan.went_ahead(line.generation.planned)
+                line.generation.mask = line.mask
+            rows = logits[[index * length + line.rows for index, line in going]]
+            for line, items in zip(on, self._took(on, self._drawn(on, rows)), strict=True):
+                news[line.generation] += items
+            going = [(index, line) for index, line in going if line.goes_on]
+        for line, run in zip(lines, runs, strict=True):
+            self._settle(line, run)
+        self._tell([*news.items()])
+
+    def _drawn(
+        self, lines: Sequence[EvaluatedLine], logits: NDArray[np.float32]
+    ) -> Sequence[RowDraw | None]:
+        """A token of each row."""
+        best = best_of(logits, self.name)
+        return self._drawing.draw(logits, best, [line.generation.row() for line in lines])
+
+    def _took(
+        self, lines: Sequence[EvaluatedLine], drawn: Sequence[RowDraw | None]
+    ) -> list[list[News]]:
+        """What comes of these draws, for each line."""
+        news: list[list[News]] = []
+        for line, draw in zip(lines, drawn, strict=True):
+            items = line.took(draw, self.vocabulary)
             last = items[-1]
             if isinstance(last, GeneratedToken):
-                self._plan.took(generation.planned, last.id)
-                if generation.walk is not None:
-                    self._hold_back(generation, generation.walk, last.id)
-            else:
-                self._go(generation)
-        self._tell(news)
+                self._plan.took(line.generation.planned, last.id)
+            news.append([*items])
+        return news
+
+    def _settle(self, line: EvaluatedLine, run: TokenRun) -> None:
+        """All that could be drawn of a line is drawn."""
+        generation = line.generation
+        proposed, accepted = self._written_ahead
+        self._written_ahead = proposed + line.proposed, accepted + line.accepted
+        if len(run.tokens) > line.rows:
+            # Ahead of the text there is nothing in its slot.
+            self._streams.trim(run.sequence, run.start + line.rows)
+        if line.ended:
+            self._go(generation)
+        elif generation.walk is not None:
+            taken = generation.drawn[-line.rows :]
+            self._hold_back(generation, generation.walk, taken)
 
     def _prefill(self, step: StepPlan) -> None:
         runs = [TokenRun(chunk.slot, chunk.start, chunk.tokens) for chunk in step.chunks]
@@ -430,6 +505,7 @@ async def open_scheduler(
     cells: int | None = None,
     queue: int = 1024,
     prefill: float = PREFILL,
+    draft: DraftChoice | None = None,
 ) -> Scheduler:
     """Slots on a loaded model, which is to be closed after them.
 
@@ -437,8 +513,9 @@ async def open_scheduler(
     with; None: one for eight. `context`: most tokens of a slot; None: as many as fit into `memory`
     bytes, which is a quarter of the machine's where it is None, or into so many `cells` in all.
     `queue`: requests that may wait. `prefill`: seconds that those that are drawn may wait for
-    parts of prompts.
-    Raises UsageError where slots do not fit together, LltermError where memory is too small.
+    parts of prompts. `draft`: what writes ahead.
+    Raises UsageError where slots do not fit together, or the draft not with the model, ModelError
+    where that cannot be opened, LltermError where memory is too small.
     """
     if keepers is None:
         keepers = usual_keepers(parallel)
@@ -464,13 +541,17 @@ async def open_scheduler(
             "Set a smaller --parallel, --slot-context or --cache-memory.",
         )
     streams = await backend.open_streams(slots, each)
+    opened: OpenedDraft | None = None
     try:
         costs = await asyncio.to_thread(_measured, streams)
-    except LltermError:
+        if draft is not None:
+            room = streams.cells
+            opened = await open_draft(draft, backend, slots=parallel, cells=room, stop=streams.stop)
+    except BaseException:
         streams.close()
         raise
     plan = SlotPlan(parallel, keepers, costs, queue=queue, chunk=streams.chunk, whole=streams.whole)
-    return Scheduler(backend, streams, plan, costs, min(each, streams.cells), prefill)
+    return Scheduler(backend, streams, plan, costs, min(each, streams.cells), prefill, opened)
 
 
 def _measured(streams: StreamContext) -> SlotCosts:

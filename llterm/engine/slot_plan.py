@@ -246,6 +246,11 @@ class SlotPlan:
         request.tokens.append(token)
         request.most -= 1
 
+    def went_ahead(self, request: PlannedRequest) -> None:
+        """Its newest token is evaluated already: it was written ahead, in the row's decode."""
+        request.filled += 1
+        self._served[request.key] += 1
+
     def plan(self, now: float, budget: int) -> StepPlan:
         """The next step; `budget`: tokens of prompts that may go along. The moves count as made."""
         self._step += 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from llterm.backends.registry import find_model
 from llterm.backends.remote.server_usage import ServerUsage, counted
 from llterm.constraints.compiled import compile
 from llterm.constraints.spec import Constraint
@@ -20,7 +21,9 @@ from llterm.core.stops import Stopper
 from llterm.core.tokens import Token, Vocabulary
 from llterm.core.weave_settings import WeaveSettings
 from llterm.core.windows import SeenStory
-from llterm.engine.draw import Drawing, DrawingStart, Sample
+from llterm.engine.draft_opener import DraftChoice, draft_choice
+from llterm.engine.drafted_samples import DraftCount, DraftedSamples, DraftedToken
+from llterm.engine.draw import Drawing, DrawingStart, Drawn, Sample
 from llterm.engine.weave import check_constraints, rules_for, unhealed
 from llterm.errors import LltermError, UsageError
 from llterm.jobs.request import Request, RequestStory
@@ -87,6 +90,8 @@ class SampleResult:
     """Tokens that the model sees at most."""
     kernels: KernelKind | None
     """What its figures were computed with; None where that was elsewhere."""
+    draft: DraftCount | None = None
+    """What was written ahead; None where nothing writes ahead."""
 
     @property
     def failure(self) -> LltermError | None:
@@ -135,7 +140,13 @@ async def sample(
         chain = await Chains(backend.vocabulary).told(begun.sampling)
         drawing = await asyncio.to_thread(_drawing, options, begun, backend, prompt, rules, chain)
         start = time.monotonic()
-        samples = await _drawn(drawing, listener, ended)
+        choice = _draft_choice(request)
+        if choice is None:
+            drafted = None
+            samples = await _drawn(drawing.run(), drawing, listener, ended)
+        else:
+            drafted = DraftedSamples(drawing, begun.constraint)
+            samples = await _drawn(drafted.run(choice), drawing, listener, ended)
         return SampleResult(
             model=name,
             vocabulary=backend.vocabulary,
@@ -149,18 +160,29 @@ async def sample(
             sight=prompt.sight,
             context=backend.capabilities.context,
             kernels=backend.capabilities.kernel_kind,
+            draft=None if drafted is None else drafted.count,
         )
 
 
-async def _drawn(drawing: Drawing, listener: Listener, ended: Ended) -> Sequence[SampledText]:
+def _draft_choice(request: Request) -> DraftChoice | None:
+    """What writes ahead: what was typed, else what the model's own settings say."""
+    own = find_model(request.models[0], request.config).settings
+    name = request.overrides.get("draft", own.draft)
+    tokens = request.overrides.get("draft_tokens", own.draft_tokens)
+    return draft_choice(name, tokens, request.config)
+
+
+async def _drawn(
+    draws: AsyncGenerator[Drawn | DraftedToken], drawing: Drawing, listener: Listener, ended: Ended
+) -> Sequence[SampledText]:
     """Every sample, as far as it was drawn; of one that the source could not go on with, why."""
     samples = [SampledText(each) for each in drawing.samples]
     left, count = dict(enumerate(samples)), 0
     try:
-        async with aclosing(drawing.run()) as draws:
-            async for drawn in draws:
+        async with aclosing(draws) as steps:
+            async for drawn in steps:
                 number = drawn.sample.number
-                token = SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
+                token = SampledToken(drawn.token, drawn.logprob, drawn.p)
                 samples[number].tokens.append(token)
                 count += 1
                 listener.say(f"Drawing: {count:,} tokens")

@@ -8,6 +8,7 @@ from llterm.config.sampling_values import value_of
 from llterm.config.schema import SAMPLING
 from llterm.core.chat_messages import chat_fields
 from llterm.core.json_text import json_text, text_fields, text_value
+from llterm.engine.drafted_samples import DraftCount
 from llterm.jobs.sample import SampledText, SampledToken, SampleResult
 from llterm.reports.json_values import (
     constraint_fields,
@@ -38,8 +39,15 @@ def as_json(result: SampleResult) -> str:
             **cost_fields(result.cost, result.seconds, prompt=True),
             **sight_fields(result.sight, result.context),
         },
+        "draft": _draft(result.draft),
     }
     return json_text(value, indent=2)
+
+
+def _draft(count: DraftCount | None) -> dict[str, Any] | None:
+    if count is None:
+        return None
+    return {"model": count.name, "proposed": count.proposed, "accepted": count.accepted}
 
 
 def as_line(sampled: SampledText) -> str:

@@ -31,6 +31,10 @@ def summary(result: SampleResult) -> str:
         f"{count_of(tokens, 'token')} drawn in {count_of(cost.decodes, 'decode')}, "
         f"{result.seconds:.2f} s"
     )
+    if result.draft is not None:
+        count = result.draft
+        accepted = f"{count.accepted:,} of {count_of(count.proposed, 'token')}"
+        text += f"; {count.name} wrote ahead {accepted} that were drawn"
     stuck = sum(each.finish == "stuck" for each in drawn)
     if stuck:
         text += f"; {stuck} came to where bans and constraint allow nothing"

@@ -223,7 +223,6 @@ def _head(plan: ChatPlan, kind: str) -> dict[str, Any]:
 def _usage(replies: Sequence[ChatReply]) -> Answer:
     """With the thoughts' share."""
     thoughts = sum(reply.thoughts for reply in replies)
-    return {
-        **usage([reply.choice for reply in replies]),
-        "completion_tokens_details": {"reasoning_tokens": thoughts},
-    }
+    counts = usage([reply.choice for reply in replies])
+    details = {**counts.get("completion_tokens_details", {}), "reasoning_tokens": thoughts}
+    return {**counts, "completion_tokens_details": details}

@@ -147,9 +147,16 @@ def usage(choices: Sequence[DrawnChoice]) -> dict[str, Any]:
     prompt = sum(len(choice.request.prompt) for choice in prompts.values())
     completion = sum(len(choice.tokens) for choice in choices)
     cached = sum(choice.end.cached for choice in prompts.values() if choice.end is not None)
+    ends = [choice.end for choice in choices if choice.end is not None]
+    proposed, accepted = sum(end.proposed for end in ends), sum(end.accepted for end in ends)
+    details = {
+        "accepted_prediction_tokens": accepted,
+        "rejected_prediction_tokens": proposed - accepted,
+    }
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": cached},
+        **({"completion_tokens_details": details} if proposed else {}),
     }

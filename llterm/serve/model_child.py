@@ -19,6 +19,7 @@ from llterm.config import Config, ModelConfig
 from llterm.core.conversation import ChatTraits
 from llterm.core.query import Capabilities
 from llterm.core.tokens import Vocabulary
+from llterm.engine.draft_opener import DraftChoice, draft_choice
 from llterm.engine.scheduler import open_scheduler
 from llterm.errors import LltermError
 from llterm.event_loop import run_coroutine
@@ -128,6 +129,7 @@ async def _open_text_model(
         memory=asked.cache_memory,
         cells=asked.cache_size,
         queue=asked.queue,
+        draft=_draft(asked),
     )
     told = _opened(backend.capabilities, backend.vocabulary, scheduler.room, backend.chat_traits)
     outbox.put(told)
@@ -155,3 +157,14 @@ def _config(asked: OpenModel) -> Config:
         **asked.settings,  # type: ignore[arg-type]
     )
     return Config(models={asked.name: settings}, formats=asked.formats)
+
+
+def _draft(asked: OpenModel) -> DraftChoice | None:
+    """What writes ahead: a file by the settings that its own name has, or what needs none."""
+    config = Config()
+    if asked.draft is not None:
+        settings = ModelConfig(path=asked.draft.path, **asked.draft.settings)  # type: ignore[arg-type]
+        config = Config(models={asked.draft.name: settings})
+    named = _config(asked).models[asked.name]
+    name = asked.draft.name if asked.draft is not None else named.draft
+    return draft_choice(name, named.draft_tokens, config)

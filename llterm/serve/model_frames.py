@@ -69,6 +69,14 @@ class NumberedPart(Part, frozen=True):
 # --- from the server
 
 
+class DraftFile(Part, frozen=True):
+    """A model that writes ahead for another one. Settings are `ModelConfig`'s."""
+
+    name: str
+    path: Path
+    settings: Mapping[str, int | str | tuple[float, ...] | None]
+
+
 class OpenModel(Part, frozen=True):
     """The first: what the process is to open. Settings are `ModelConfig`'s."""
 
@@ -85,6 +93,8 @@ class OpenModel(Part, frozen=True):
     queue: int
     cores: int
     """That its decodes may take of those that the server shares out."""
+    draft: DraftFile | None = None
+    """What `settings` name as what writes ahead, where that is a file."""
 
 
 class Generate(NumberedPart, frozen=True):

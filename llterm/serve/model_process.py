@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec import structs
 
-from llterm.backends.registry import KnownModel
+from llterm.backends.registry import KnownModel, find_draft
 from llterm.config import Config
-from llterm.config.model_settings import FOR_A_RUN
+from llterm.config.model_settings import FOR_A_RUN, OF_A_DRAFT
 from llterm.core.anchor_numbers import AnchorNumbers
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import ChatParts
@@ -40,6 +40,7 @@ from llterm.serve.model_frames import (
     Ask,
     AttentionPart,
     ChatPartsPart,
+    DraftFile,
     Embed,
     EmbeddingsPart,
     FactPart,
@@ -344,8 +345,8 @@ def opening_of(
     cores: int,
 ) -> OpenModel:
     """What a model of a file is to be opened as; `overrides` are typed settings of its own,
-    `cores` those that its decodes may take."""
-    names = ("batch", "chat_template", *FOR_A_RUN)
+    `cores` those that its decodes may take. Raises LltermError for a draft that cannot be one."""
+    names = ("batch", "chat_template", *OF_A_DRAFT, *FOR_A_RUN)
     settings = {name: getattr(known.settings, name) for name in names} | dict(overrides)
     # The slots share them; searches and readings have the usual ones beside.
     cells = settings.pop("cache_size")
@@ -362,4 +363,16 @@ def opening_of(
         limits.cache_memory,
         limits.queue,
         cores,
+        _draft_file(settings["draft"], config),
     )
+
+
+def _draft_file(name: str | None, config: Config) -> DraftFile | None:
+    """The file that this name means as a draft; None where it means none."""
+    known = find_draft(name, config)
+    if known is None:
+        return None
+    assert known.path is not None
+    names = ("batch", *FOR_A_RUN)
+    settings = {key: getattr(known.settings, key) for key in names}
+    return DraftFile(utf8(known.name), known.path.absolute(), settings)

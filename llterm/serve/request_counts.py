@@ -19,6 +19,10 @@ class RequestCounts:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     drawn_tokens: int = 0
+    proposed_tokens: int = 0
+    """Those that a draft wrote ahead."""
+    accepted_tokens: int = 0
+    """Those of them that were then drawn."""
     _under_way: dict[int, Sequence[DrawnChoice]] = field(default_factory=dict)
 
     @property
@@ -41,7 +45,10 @@ class RequestCounts:
         self.requests += 1
         self.prompt_tokens += sum(len(choice.request.prompt) for choice in choices)
         self.drawn_tokens += sum(len(choice.tokens) for choice in choices)
-        self.cached_tokens += sum(choice.end.cached for choice in choices if choice.end)
+        ends = [choice.end for choice in choices if choice.end]
+        self.cached_tokens += sum(end.cached for end in ends)
+        self.proposed_tokens += sum(end.proposed for end in ends)
+        self.accepted_tokens += sum(end.accepted for end in ends)
 
     def text(self, under_way: int, generators: Sequence[Generator]) -> str:
         """In Prometheus's format, version 0.0.4. `under_way`: requests, of all generators."""
@@ -55,6 +62,10 @@ class RequestCounts:
              sum(generator.running for generator in generators)),
             ("counter", "llterm:cached_tokens_total", "Prompt tokens that were not evaluated.",
              self.cached_tokens),
+            ("counter", "llterm:draft_tokens_total", "Tokens that a draft wrote ahead.",
+             self.proposed_tokens),
+            ("counter", "llterm:draft_tokens_accepted_total",
+             "Tokens written ahead that were then drawn.", self.accepted_tokens),
             ("counter", "llterm:requests_total", "Requests that drew.", self.requests),
             ("counter", "llterm:errors_total", "Requests that failed.", self.errors),
         )  # fmt: skip

@@ -185,6 +185,8 @@ def _usage(chat: Mapping[str, Any]) -> Mapping[str, Any]:
         "input_tokens": chat["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens": chat["completion_tokens"],
-        "output_tokens_details": chat["completion_tokens_details"],
+        "output_tokens_details": {
+            "reasoning_tokens": chat["completion_tokens_details"]["reasoning_tokens"]
+        },
         "total_tokens": chat["total_tokens"],
     }

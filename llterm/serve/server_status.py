@@ -27,6 +27,10 @@ class ServerStatus:
     """Of all requests that have ended."""
     cached_tokens: int
     """As many of these were not evaluated."""
+    proposed_tokens: int = 0
+    """That drafts wrote ahead for requests that have ended."""
+    accepted_tokens: int = 0
+    """As many of these were then drawn."""
 
 
 class StatusLooks:
@@ -51,4 +55,6 @@ class StatusLooks:
             (drawn - before) / (now - since) if now > since else 0.0,
             counts.prompt_tokens,
             counts.cached_tokens,
+            counts.proposed_tokens,
+            counts.accepted_tokens,
         )

@@ -41,6 +41,7 @@ GUARDED: dict[str, str] = {
     "keys.*": '[keys]\n"weave.start" = "ctrl+j,f18"',
     "models.chat_template_file": '[models.fable]\nchat_template_file = "own.jinja"',
     "models.path": '[models.m]\npath = "../elsewhere.gguf"',
+    "models.draft": '[models.fable]\ndraft = "../elsewhere.gguf"',
     "models.base_url": f"[models.m]\n{SERVER_AT}",
     "models.key_env": f'[models.m]\n{SERVER_AT}key_env = "HOME"',
     "models.key_file": f'[models.m]\n{SERVER_AT}key_file = "~/.ssh/id_rsa"',

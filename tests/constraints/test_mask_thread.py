@@ -26,7 +26,7 @@ def test_texts_walk_side_by_side_as_each_alone() -> None:
     for _ in range(12):
         for index in sorted(going):
             walk, tail = walks[index], tails[index]
-            allowed = masks.mask(walk, tail[-1] if tail else None).result().allowed
+            allowed = masks.mask(walk, tail[-1:]).result().allowed
             again = compile(constraints[index % 2], vocabulary)
             assert (allowed == again.mask(tail).allowed).all()
             assert walk.ended == again.ended(tail)

@@ -23,16 +23,20 @@ PATH = "/v1/completions"
 LIMITS = ServeLimits(parallel=4, slot_context=512, cache_memory=64 << 20, drain_seconds=0)
 
 
-def opening(file: Path | None = None, limits: ServeLimits = LIMITS) -> OpenModel:
-    """Of the bundled model, or of a file."""
+def opening(
+    file: Path | None = None, limits: ServeLimits = LIMITS, draft: str | None = None
+) -> OpenModel:
+    """Of the bundled model, or of a file; with what writes ahead."""
     known = find_model("fable" if file is None else str(file), Config())
-    return opening_of(known, Config(), {"threads": 1}, limits, 1)
+    return opening_of(known, Config(), {"threads": 1, "draft": draft}, limits, 1)
 
 
 @asynccontextmanager
-async def model_process(limits: ServeLimits = LIMITS) -> AsyncIterator[ModelProcess]:
+async def model_process(
+    limits: ServeLimits = LIMITS, draft: str | None = None
+) -> AsyncIterator[ModelProcess]:
     """It, loaded."""
-    model = await open_process(opening(limits=limits))
+    model = await open_process(opening(limits=limits, draft=draft))
     try:
         yield model
     finally:

@@ -35,6 +35,30 @@ def test_json_is_as_documented_and_the_same_with_a_seed(tmp_path: Path, model: s
     assert first["stats"]["decodes"] <= rounds + 1
 
 
+def test_a_draft_leaves_every_sample_as_it_is(tmp_path: Path) -> None:
+    arguments = ("sample", "-m", "fable", "--prompt", "The old woman opened the", "-n", "3",
+                 "--tokens", "16", "--seed", "5", "--sentence", "--ban", "door")  # fmt: skip
+    plain = run_json(tmp_path, *arguments)
+    assert plain["draft"] is None
+    (tmp_path / "llterm.toml").write_text("[models.fable]\ndraft = 'fable-q8_0'\n")
+    drafted = run_json(tmp_path, *arguments)
+    counts = drafted["draft"]
+    assert counts["model"] == "fable-q8_0"
+    assert 0 < counts["accepted"] <= counts["proposed"]
+    texts = [[each[key] for key in ("text", "finish")] for each in drafted["continuations"]]
+    assert texts == [[each[key] for key in ("text", "finish")] for each in plain["continuations"]]
+    assert run_json(tmp_path, *arguments, "--draft", "none")["draft"] is None
+
+
+def test_a_draft_that_cannot_be_one_is_an_error(tmp_path: Path) -> None:
+    ran = run(tmp_path, *SCRIPTED, "--draft", "lookup")
+    assert ran.code == 2
+    assert "scripted takes no draft" in ran.err
+    ran = run(tmp_path, "sample", "-m", "fable", "--prompt", "The", "--draft", "scripted")
+    assert ran.code == 2
+    assert "scripted cannot write ahead" in ran.err
+
+
 def test_flags_and_file_make_the_chain(tmp_path: Path) -> None:
     (tmp_path / "llterm.toml").write_text(
         "[sampling]\npreset = 'own'\nban = ['lamp']\n[presets.own]\ntop_k = 3\norder = ['top_k']\n"

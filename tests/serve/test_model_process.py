@@ -17,6 +17,7 @@ import pytest
 
 from llterm import child_processes
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
+from llterm.cli.serve import status_line
 from llterm.config import Config
 from llterm.core.distribution import Mask
 from llterm.core.query import Fact, Failed, Query
@@ -24,17 +25,19 @@ from llterm.core.sampling.sampler_settings import Sampling
 from llterm.core.tokens import Anchor, text_bytes
 from llterm.core.tokens import Path as TokenPath
 from llterm.engine.generation import GenerationRequest
-from llterm.errors import BackendUnavailable, LltermError, ModelError
+from llterm.errors import BackendUnavailable, LltermError, ModelError, UsageError
 from llterm.jobs.request import Request
 from llterm.jobs.suggest import SuggestResult, suggest
 from llterm.serve.model_frames import FromModel, ModelOpened, WriteChat, frame, read_answers
 from llterm.serve.model_process import ModelProcess, open_process
 from llterm.serve.serve_limits import ServeLimits
+from llterm.serve.server_status import StatusLooks
 from tests.helpers.bundled_model import BUNDLED
 from tests.helpers.model_processes import kill_at_any_moment, model_process, opening
 from tests.helpers.polling import until
 from tests.helpers.served_api import events, served
 from tests.helpers.served_program import serving
+from tests.helpers.tiny_models import tiny_llama
 
 PATH = "/v1/completions"
 STORY = b"The forest seemed darker than usual, but"
@@ -111,6 +114,30 @@ async def test_ctrl_c_ends_the_server_and_its_process(tmp_path: Path) -> None:
         assert os.getpgid(child) != os.getpgid(program.process.pid)
         program.end(signal.SIGINT)
         await until(lambda: not alive(child))
+
+
+async def test_what_a_draft_wrote_ahead_is_counted() -> None:
+    body = {"prompt": "Once upon a time", "seed": 3, "max_tokens": 24, "n": 2}
+    async with model_process(draft="fable-q8_0") as model, served(model) as api:
+        first, second = [await api.ask(PATH, **body) for _ in range(2)]
+        assert second["choices"] == first["choices"]
+        told = [answer["usage"]["completion_tokens_details"] for answer in (first, second)]
+        assert all(details["accepted_prediction_tokens"] > 0 for details in told)
+        assert all(details["rejected_prediction_tokens"] >= 0 for details in told)
+        accepted = sum(details["accepted_prediction_tokens"] for details in told)
+        assert api.state.counts.accepted_tokens == accepted
+        status = StatusLooks(api.state).look(0.0)
+        assert f"{status.accepted_tokens / status.proposed_tokens:.0%} of drafts" in status_line(
+            status, 200
+        )
+
+
+async def test_a_draft_that_cannot_be_one_is_told_before_anything_is_served(
+    tmp_path: Path,
+) -> None:
+    other = tiny_llama(tmp_path / "other.gguf")
+    with pytest.raises(UsageError, match="other tokens than fable"):
+        await open_process(opening(draft=str(other)))
 
 
 async def test_a_file_that_is_no_model_is_told_as_in_process(tmp_path: Path) -> None:

@@ -324,10 +324,14 @@ class LlamaBackend:
             apart=self._owner.runner.apart(tokens, start, aside=aside),
         )
 
-    async def open_streams(self, slots: int, cells: int) -> StreamContext:
-        """A context of streams on the same weights, to be closed before this backend is. Raises
-        LltermError where memory is too small."""
-        streams = await asyncio.to_thread(StreamContext, self._owner.runner.loaded, slots, cells)
+    async def open_streams(
+        self, slots: int, cells: int, stop: StopFlag | None = None
+    ) -> StreamContext:
+        """A context of streams on the same weights, to be closed before this backend is. `stop`:
+        the flag that stops its decodes, where it is another's. Raises LltermError where memory is
+        too small."""
+        loaded = self._owner.runner.loaded
+        streams = await asyncio.to_thread(StreamContext, loaded, slots, cells, stop)
         self._owner.streamed = True
         return streams
 

@@ -4,7 +4,8 @@ little in common, a decode for all of them.
 In one pool of cells every row would look at everybody's. Whole slots are copied; a part of one
 would end the process. Figures of a row are the same in any company: a prompt is evaluated in parts
 of two tokens at least and a newest token always as one, for these go through different kernels.
-For one thread at a time.
+Where texts are written ahead, a newest token is never alone in its slot: it has a proposal beside
+it, or a token of no account. For one thread at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from llterm.backends.llamacpp.side_context import TokenRun
 from llterm.backends.llamacpp.slot_sizes import CELL_BLOCK
 from llterm.errors import LltermError
 
+_Wanted = Literal["none", "last", "every"]
+"""Which logits of a decode are read: `last` is of runs of one token each."""
 _TRIED = 64
 """Tokens of the prompt that is evaluated to measure what one costs."""
 _TRIED_ALONE = (5, 70, 700)
@@ -48,8 +52,11 @@ class StreamCosts:
 class StreamContext:
     """Slots numbered from 0, each with the cells of one token path."""
 
-    def __init__(self, loaded: LoadedModel, slots: int, cells: int) -> None:
-        """`cells`: most tokens of a slot. Raises LltermError where memory is too small."""
+    def __init__(
+        self, loaded: LoadedModel, slots: int, cells: int, stop: StopFlag | None = None
+    ) -> None:
+        """`cells`: most tokens of a slot; `stop`: what stops its decodes; None: a flag of its own.
+        Raises LltermError where memory is too small."""
         self._llama = library()
         self._loaded = loaded
         self.slots = slots
@@ -60,7 +67,7 @@ class StreamContext:
         params.n_batch = params.n_ubatch = rows
         cells = -(-cells // CELL_BLOCK) * CELL_BLOCK
         params.n_ctx = cells * (slots + 1)
-        self.stop = StopFlag()
+        self.stop = StopFlag() if stop is None else stop
         self.stop.attach(params)
         self._context = self._llama.llama_init_from_model(loaded.model, params)
         if not self._context:
@@ -95,6 +102,11 @@ class StreamContext:
         """A slot's state can be copied or emptied, not cut short."""
         return self._loaded.whole
 
+    @property
+    def least_line(self) -> int:
+        """Tokens of a run in `lines` at least, for its figures to be the same in any company."""
+        return 2 if self._loaded.settings.switches.exact else 1
+
     def close(self) -> None:
         self._batch.free()
         self._llama.llama_free(self._context)
@@ -124,12 +136,25 @@ class StreamContext:
 
         Raises Stopped, and LltermError; what was evaluated then is for `trim` to remove.
         """
-        order = self._decode(rows, last=True)
-        raw = self._llama.llama_get_logits(self._context)
-        logits = np.ctypeslib.as_array(raw, (len(order), self._size))
+        order = self._decode(rows, wanted="last")
+        logits = self._read(len(order))
         asked = {run.sequence for run in rows}
         wanted = [place for place, slot in enumerate(order) if slot in asked]
         return logits if len(wanted) == len(order) else logits[wanted]
+
+    def lines(self, runs: Sequence[TokenRun]) -> NDArray[np.float32]:
+        """Evaluate runs of tokens, ascending by slot, in one decode. Returns the logits after each
+        token, run by run, shape (tokens, ids): a view as that of `logits`.
+
+        Equally long ones of two tokens at least have the same figures in any company; llama.cpp
+        cuts longer ones where shorter ones end. Raises as `logits`.
+        """
+        self._decode(runs, wanted="every")
+        return self._read(sum(len(run.tokens) for run in runs))
+
+    def _read(self, rows: int) -> NDArray[np.float32]:
+        raw = self._llama.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(raw, (rows, self._size))
 
     def evaluate(self, chunks: Sequence[TokenRun]) -> None:
         """Evaluate parts of prompts, ascending by slot, in as many decodes as it takes.
@@ -137,7 +162,7 @@ class StreamContext:
         Raises as `logits`.
         """
         for graph in _graphs(chunks, self._batch.size):
-            self._decode(graph, last=False)
+            self._decode(graph, wanted="none")
 
     def measure(self) -> StreamCosts:
         """What copies, tokens and rows take here, and whether rows alone need a double. Every slot
@@ -149,14 +174,14 @@ class StreamContext:
         copies: list[float] = []
         for _ in range(_ROUNDS):
             self.clear()
-            prompts.append(self._timed([run], last=False))
+            prompts.append(self._timed([run], wanted="none"))
             row = [TokenRun(0, len(run.tokens), run.tokens[:1])]
-            rows.append(self._timed(row, last=True))
+            rows.append(self._timed(row, wanted="last"))
             if self.slots > 1:
                 # A copy is made at the beginning of the next decode.
                 self.copy(0, 1, self._filled[0])
                 row = [TokenRun(0, len(run.tokens) + 1, run.tokens[:1])]
-                copies.append(self._timed(row, last=True))
+                copies.append(self._timed(row, wanted="last"))
             if prompts[-1] > _LONG:
                 break
         self.clear()
@@ -184,14 +209,13 @@ class StreamContext:
         self.doubled = True
         return all(alike)
 
-    def _timed(self, runs: Sequence[TokenRun], *, last: bool) -> float:
+    def _timed(self, runs: Sequence[TokenRun], *, wanted: _Wanted) -> float:
         begin = time.perf_counter()
-        self._decode(runs, last=last)
+        self._decode(runs, wanted=wanted)
         return time.perf_counter() - begin
 
-    def _decode(self, runs: Sequence[TokenRun], *, last: bool) -> Sequence[int]:
-        """Evaluate these in one call; `last`: they have one token each, and the logits after it are
-        wanted. Returns the slots in the order of the call."""
+    def _decode(self, runs: Sequence[TokenRun], *, wanted: _Wanted) -> Sequence[int]:
+        """Evaluate these in one call. Returns the slots in the order of the call."""
         if self.stop:
             raise Stopped
         batch = self._batch
@@ -200,14 +224,16 @@ class StreamContext:
         if doubles:
             parts.sort(key=lambda part: part.sequence)
         order = [part.sequence for part in parts]
-        if last:
+        if wanted == "last":
             # A double's too: the last layer evaluates only what logits are wanted of.
             tokens = [part.tokens[0] for part in parts]
             batch.set_each(tokens, [part.start for part in parts], order)
         else:
             batch.clear()
             for part in parts:
-                batch.add(part.tokens, part.start, part.sequence, last=False)
+                batch.add(
+                    part.tokens, part.start, part.sequence, last=False, every=wanted == "every"
+                )
         batch.raw.n_tokens = batch.count
         with thread_budget.reserved(self._loaded.threads):
             code = int(self._llama.llama_decode(self._context, batch.raw))

@@ -6,6 +6,7 @@ Light to import: the command line is made from it.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
@@ -237,6 +238,14 @@ class Sampling:
         ordered = sorted(presets, key=lambda name: name != self.preset)
         name = next((name for name in ordered if same_chain(presets[name], settings)), None)
         return replace(self, settings=settings, preset=name)
+
+
+def seeded(sampling: Sampling) -> Sampling:
+    """The same with a seed: one that chance has it, where it has none."""
+    if sampling.settings.seed is not None:
+        return sampling
+    settings = replace(sampling.settings, seed=secrets.randbits(31))
+    return replace(sampling, settings=settings)
 
 
 def with_knob(settings: SamplerSettings, name: str, value: object) -> SamplerSettings:
