@@ -94,6 +94,8 @@ class ClassifyResult:
     """What went over the wire, where the model is on a server."""
     kernels: KernelKind | None = None
     """What its figures were computed with; None where that was elsewhere."""
+    chat_format: str = ""
+    """How it was told chats, where that has a name."""
 
     def judged(self) -> Iterator[tuple[ClassifiedText, Sequence[Verdict]]]:
         """Each text with its verdicts, one for each question; none of one that failed."""
@@ -151,6 +153,7 @@ async def classify(
             seconds=time.monotonic() - start,
             counted=counted(backend),
             kernels=backend.capabilities.kernel_kind,
+            chat_format=getattr(backend, "chat_format", ""),
         )
         if options.files is not None and settings.calibrate in OF_ALL:
             await asyncio.to_thread(_rewrite, options.files, options.lines, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 import pytest
 from textual.events import Paste
@@ -46,6 +47,10 @@ async def answered(at: Driven, dialog: LabelsDialog) -> None:
 
 def told(dialog: LabelsDialog) -> str:
     return str(dialog.query_one("#told", Static).content)
+
+
+def said(dialog: LabelsDialog, beginning: str) -> bool:
+    return told(dialog).startswith(beginning)
 
 
 def bars(dialog: LabelsDialog) -> list[str]:
@@ -150,7 +155,7 @@ async def test_what_is_wrong_with_labels_is_said_in_the_dialog(start: Start) -> 
         ):
             area.text = labels
             await at.press("ctrl+j")
-            await at.until(lambda title=title: told(dialog).startswith(f"✗ {title}. "))
+            await at.until(partial(said, dialog, f"✗ {title}. "))
             assert not dialog.reading.running
             assert dialog.query_one("#told").has_class("-wrong")
         await at.press("end", *", dog, fox", "ctrl+j")
