@@ -4,7 +4,7 @@ asked once for each: a request holds the label by a grammar, or reads yes and no
 One decode thread each, a text that nobody has seen for every measurement. The eight requests go
 out at once, to the better of llama.cpp's two settings: four slots in one pool, as by default, and a
 slot for each; both evaluate the text once a slot. One by one, on a slot that keeps the text, they
-are reported too.
+are reported too, and so are CPU seconds, which say more where a machine is shared.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 
 from benchmarks.rows import MODEL, Row
 from benchmarks.server import server_process
+from benchmarks.server_load import cpu_seconds
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.core.classification.classify_settings import (
     ClassifySettings,
@@ -46,7 +47,15 @@ LABELS = ("forest", "castle", "river", "village", "mountain", "garden", "harbour
 QUESTIONS = tuple(f"\n\nQuestion: Does a {name} come in it?\nAnswer:" for name in LABELS)
 YES_NO = ("yes", "no")
 PLACE = "\n\nThe story is set in the"
-Address = tuple[str, int]
+Server = tuple[tuple[str, int], int]
+"""Address, and the process's number."""
+
+
+class _Took(NamedTuple):
+    """What an answer took."""
+
+    seconds: float
+    cpu: float
 
 
 def measure(files: Sequence[Path] = ()) -> list[Row]:
@@ -63,7 +72,7 @@ async def _measure(file: Path) -> list[Row]:
                     server_process(
                         file, THREADS, slots=slots, cells=768, http=COUNT + 8, unified=unified
                     )
-                )[0]
+                )
                 for slots, unified in ((4, True), (COUNT, False), (1, False))
             ]
             texts = iter(_texts(backend))
@@ -122,8 +131,9 @@ def _question_requests(text: str) -> list[dict[str, Any]]:
     return [{"prompt": text + question, "n_predict": 1, "n_probs": 50} for question in QUESTIONS]
 
 
-async def _asked(address: Address, requests: Sequence[dict[str, Any]], *, together: bool) -> float:
-    """Seconds until all are answered."""
+async def _asked(server: Server, requests: Sequence[dict[str, Any]], *, together: bool) -> _Took:
+    """What it takes until all are answered; the CPU seconds are the server's."""
+    address, pid = server
     url = f"http://{address[0]}:{address[1]}/completion"
     async with httpx2.AsyncClient(timeout=None) as client:
 
@@ -131,38 +141,44 @@ async def _asked(address: Address, requests: Sequence[dict[str, Any]], *, togeth
             content = json.dumps({**body, "cache_prompt": True, "temperature": 0.0})
             (await client.post(url, content=content)).raise_for_status()
 
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), cpu_seconds(pid)
         if together:
             await asyncio.gather(*map(ask, requests))
         else:
             for body in requests:
                 await ask(body)
-        return time.perf_counter() - begin
+        return _Took(time.perf_counter() - begin, cpu_seconds(pid) - cpu)
 
 
-async def _classified(backend: LlamaBackend, settings: ClassifySettings, text: str) -> float:
-    """Seconds, with nothing of the text evaluated before."""
+async def _classified(backend: LlamaBackend, settings: ClassifySettings, text: str) -> _Took:
+    """What it takes, with nothing of the text evaluated before."""
     classifier = Classifier(backend, settings)
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     await classifier.scores(text)
-    return time.perf_counter() - begin
+    return _Took(time.perf_counter() - begin, time.process_time() - cpu)
 
 
-def _rows(name: str, figures: Sequence[Sequence[float]], *, judged: bool) -> list[Row]:
-    pool, slots, single, every, canonical = map(statistics.median, zip(*figures, strict=True))
-    theirs = (
-        f"llama.cpp: {pool * 1000:.0f} in one pool, {slots * 1000:.0f} with a slot each, "
-        f"{single * 1000:.0f} one by one"
-    )
-    return [
-        Row(
-            f"classify by {COUNT} {name}{how} against a request each{order}",
-            baseline / ours,
-            "×",
-            TIMES if judged and not order else None,
-            at_least=True,
-            note=f"{ours * 1000:.0f} ms; {theirs}",
+def _rows(name: str, figures: Sequence[Sequence[_Took]], *, judged: bool) -> list[Row]:
+    rows: list[Row] = []
+    for what, field in (("", "seconds"), (", CPU", "cpu")):
+        pool, slots, single, every, canonical = (
+            statistics.median(getattr(took, field) for took in column)
+            for column in zip(*figures, strict=True)
         )
-        for order, baseline in (("", min(pool, slots)), (", one by one", single))
-        for how, ours in (("", every), (" (canonical)", canonical))
-    ]
+        theirs = (
+            f"llama.cpp: {pool * 1000:.0f} in one pool, {slots * 1000:.0f} with a slot each, "
+            f"{single * 1000:.0f} one by one"
+        )
+        rows += [
+            Row(
+                f"classify by {COUNT} {name}{how} against a request each{order}{what}",
+                baseline / ours,
+                "×",
+                TIMES if judged and not order and not what else None,
+                at_least=True,
+                note=f"{ours * 1000:.0f} ms; {theirs}",
+            )
+            for order, baseline in (("", min(pool, slots)), (", one by one", single))
+            for how, ours in (("", every), (" (canonical)", canonical))
+        ]
+    return rows

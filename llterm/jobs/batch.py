@@ -27,7 +27,7 @@ from llterm.jobs.batch_models import OpenedAnswers, SlotOptions, opened_answers
 from llterm.jobs.batch_output import BatchFiles, BatchOutput, opened_output
 from llterm.jobs.batch_plan import BatchPlan, plan_rows
 from llterm.jobs.request import Request
-from llterm.jobs.runner import SILENCE, Listener
+from llterm.jobs.runner import SILENCE, Listener, run_together
 from llterm.number_format import count_of
 
 _STREAMS = ("stream", "stream_options")
@@ -220,15 +220,7 @@ class _Run:
         self.progress.before = sum(plan.id_of(row) in done for row in range(len(plan)))
         self._show(self.progress)
         places = plan.places(but=done.__contains__)
-        workers = [
-            asyncio.create_task(self._work(places)) for _ in range(max(self._answers.width, 1))
-        ]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await run_together(self._work(places) for _ in range(max(self._answers.width, 1)))
 
     async def _work(self, places: Iterator[RowPlace]) -> None:
         """Take the next place, again and again; others do too."""

@@ -21,7 +21,7 @@ from llterm.engine.classify import Classifier, Scores, TextRefused
 from llterm.errors import LltermError
 from llterm.jobs.batch_output import BatchFiles, BatchOutput, opened_output, result_lines
 from llterm.jobs.request import Request
-from llterm.jobs.runner import SILENCE, Listener, names_of, opened
+from llterm.jobs.runner import SILENCE, Listener, names_of, opened, run_together
 from llterm.number_format import count_of
 from llterm.regular_file import refused
 from llterm.whole_file import beside
@@ -94,6 +94,8 @@ class ClassifyResult:
     """What went over the wire, where the model is on a server."""
     kernels: KernelKind | None = None
     """What its figures were computed with; None where that was elsewhere."""
+    chat_format: str = ""
+    """How it was told chats, where that has a name."""
 
     def judged(self) -> Iterator[tuple[ClassifiedText, Sequence[Verdict]]]:
         """Each text with its verdicts, one for each question; none of one that failed."""
@@ -151,6 +153,7 @@ async def classify(
             seconds=time.monotonic() - start,
             counted=counted(backend),
             kernels=backend.capabilities.kernel_kind,
+            chat_format=getattr(backend, "chat_format", ""),
         )
         if options.files is not None and settings.calibrate in OF_ALL:
             await asyncio.to_thread(_rewrite, options.files, options.lines, result)
@@ -193,13 +196,7 @@ class _Run:
         self.judges = await self.classifier.judges()
         done = self._read_done()
         places = enumerate(rows.walk())
-        workers = [asyncio.create_task(self._work(places, done)) for _ in range(self._width)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await run_together(self._work(places, done) for _ in range(self._width))
         return self._fitted()
 
     def _read_done(self) -> dict[str, Scores]:

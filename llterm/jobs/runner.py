@@ -6,7 +6,7 @@ A job is run by `run_coroutine`: ctrl+c cancels it, and it closes its models fir
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -79,6 +79,18 @@ async def all_opened(
     finally:
         for backend in backends:
             await backend.close()
+
+
+async def run_together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run these at once, to their end. Where one fails, or this is cancelled, the others are
+    cancelled and waited for."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _say_kernels(backends: Sequence[Backend], listener: Listener) -> None:

@@ -76,7 +76,7 @@ class ClassifyLineFormat:
         try:
             answers = {each["question"]: each for each in line["answers"]}
             return [_scores(answers[each.question], each) for each in asked]
-        except (KeyError, TypeError, ValueError, StopIteration) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"The result of {str(line.get('custom_id'))[:60]} cannot be read",
                 "It does not have what llterm classify writes.",

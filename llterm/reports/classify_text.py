@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llterm.backends.remote.server_usage import counted_words
+from llterm.core.chat_messages import OWN, UNSEEN
 from llterm.core.classification.calibrations import TemperatureCalibration
 from llterm.core.classification.classification_metrics import ClassificationMetrics
 from llterm.core.classification.verdict_words import (
@@ -60,6 +61,11 @@ def _notes(result: ClassifyResult) -> Iterator[str]:
     said = [verdict for _, verdicts in result.judged() for verdict in verdicts]
     if note := other_wanted(said):
         yield note
+    if result.settings.chat is not None and result.chat_format not in ("", OWN, UNSEEN):
+        yield (
+            f"{result.model} brings no chat template, and was perhaps never taught to reply: the "
+            f"{result.chat_format} format was used."
+        )
     if result.failed:
         first = next(text.error for text in result.texts if text.error)
         yield f"{count_of(result.failed, 'text')} not classified: {first.title}. {first.cause}"

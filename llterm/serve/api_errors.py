@@ -22,7 +22,6 @@ from llterm.errors import (
 from llterm.faults import unforeseen
 
 _OWN_FAULT = "This is a fault of the server's own"
-_ENDS = (".", "?", "!", "…")
 _ADDRESS = re.compile(r"https?://[^\s,;)]*[^\s,;).:?!]")
 """Of a model's server: an operator's own, which is no client's business."""
 _MOST_SHOWN = 500

@@ -1,17 +1,20 @@
 """lm-eval's `local-completions` on a task of this folder, with no network: its log-likelihoods are
-those of `llterm score`, its accuracy is what llama-cpp-python's `echo` gives."""
+those of `llterm score`, its accuracy is what llama-cpp-python's `echo` gives, and what it finds of
+each item is what `/v1/llterm/classify` says with canonical spellings."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from llama_cpp import Llama
 
@@ -25,8 +28,15 @@ TASKS = Path(__file__).parent / "tasks"
 TASK = "fable_choices"
 BEGINNING = "<|endofstory|>"
 """The model's first token, by name, as the task has it."""
+NORMALIZED = {
+    "acc": "none", "acc_norm": "bytes", "acc_bytes": "bytes", "acc_mutual_info": "pmi",
+}  # fmt: skip
+"""lm-eval's metrics, and what llterm calls the scores that they compare; acc_norm divides by
+characters, and the endings here are ASCII."""
 CLOSE = 2e-3
 """What rounding may do to a log-likelihood."""
+PARTED = 5e-3
+"""And where one side has its rows in slots, the other in a pool: docs/performance.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,10 @@ class Judgement:
     choices: Sequence[JudgedChoice]
     answers: Sequence[int]
     """Which choice of each item is right."""
+    unconditional: Sequence[float]
+    """The log-likelihood of every choice after nothing."""
+    right: Mapping[str, Sequence[bool]]
+    """Of each item, by metric, whether lm-eval finds its answer right."""
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +81,17 @@ def judgement(program: ServedProgram, tmp_path_factory: pytest.TempPathFactory) 
     (samples,) = home.rglob("samples_*.jsonl")
     items: list[Any] = [json.loads(line) for line in samples.read_text().splitlines()]
     items.sort(key=lambda item: item["doc_id"])
-    choices = [
+    asked = [
         JudgedChoice(place, asked["arg_0"], asked["arg_1"], float(value), greedy == "True")
         for place, item in enumerate(items)
         for asked, ((value, greedy),) in zip(item["arguments"].values(), item["resps"], strict=True)
     ]
+    choices = [choice for choice in asked if choice.context]
+    unconditional = [choice.loglikelihood for choice in asked if not choice.context]
+    right = {metric: [item[metric] == 1.0 for item in items] for metric in NORMALIZED}
     accuracy = json.loads(results.read_text())["results"][TASK]["acc,none"]
-    return Judgement(accuracy, choices, [item["doc"]["answer"] for item in items])
+    answers = [item["doc"]["answer"] for item in items]
+    return Judgement(accuracy, choices, answers, unconditional, right)
 
 
 def test_its_loglikelihoods_are_those_of_llterm_score(
@@ -130,3 +148,43 @@ def test_its_accuracy_is_that_of_llama_cpp_pythons_echo(
     )
     assert apart <= CLOSE
     assert judgement.accuracy == pytest.approx(accuracy, abs=1e-9)
+
+
+def test_each_items_verdict_is_that_of_llterm_classify(
+    judgement: Judgement, program: ServedProgram, figure: Callable[[str], None]
+) -> None:
+    assert len(judgement.unconditional) == len(judgement.choices)
+    apart: list[float] = []
+    ratios: list[float] = []
+    for item, answer in enumerate(judgement.answers):
+        places = [n for n, choice in enumerate(judgement.choices) if choice.item == item]
+        own = [judgement.choices[n] for n in places]
+        body = {
+            "text": own[0].context.removeprefix(BEGINNING),
+            "labels": [choice.ending.removeprefix(" ") for choice in own],
+            "spellings": "canonical",
+        }
+        for metric, normalize in NORMALIZED.items():
+            reply = httpx2.post(
+                f"{program.address}/v1/llterm/classify", json={**body, "normalize": normalize}
+            )
+            (text,) = reply.raise_for_status().json()["texts"]
+            (verdict,) = text["answers"]
+            (chosen,) = verdict["chosen"]
+            assert (body["labels"].index(chosen) == answer) == judgement.right[metric][item]
+            for n, choice, label in zip(places, own, verdict["labels"], strict=True):
+                apart.append(abs(label["logprob"] - choice.loglikelihood))
+                if normalize == "pmi":
+                    # Shares are the softmax of what is compared, so their ratio tells it.
+                    first = verdict["labels"][0]
+                    score = choice.loglikelihood - judgement.unconditional[n]
+                    least = own[0].loglikelihood - judgement.unconditional[places[0]]
+                    ratio = math.log(label["p"]) - math.log(first["p"])
+                    ratios.append(abs(ratio - (score - least)))
+    means = {metric: sum(right) / len(right) for metric, right in judgement.right.items()}
+    figure(
+        f"lm-eval: {means} as llterm classify says of each of {len(judgement.answers)} items;"
+        f" log-likelihoods {max(apart):.1e} apart at the most"
+    )
+    assert max(apart) <= PARTED
+    assert max(ratios) <= 4 * PARTED, "each is made of four of them"

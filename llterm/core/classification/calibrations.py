@@ -36,7 +36,7 @@ class Normalizer:
     """What each label has without the text, in natural logs; of `pmi` alone."""
 
     def scores(self, logprobs: Reals) -> Reals:
-        """Of shape (…, labels) as they are, by byte (lm-eval's acc_norm), by token, or less what
+        """Of shape (…, labels) as they are, by byte (lm-eval's acc_bytes), by token, or less what
         they have anyway (Holtzman et al. 2021; lm-eval's acc_mutual_info)."""
         finite = np.maximum(logprobs, LEAST)
         if self.kind == "bytes":

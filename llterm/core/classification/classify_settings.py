@@ -70,6 +70,12 @@ class ClassifySettings:
         texts = [question.text for question in self.questions]
         if len(set(texts)) < len(texts):
             raise UsageError("A question is given twice", "", "Ask each once.")
+        if place := next((name for text in texts for name in QuestionTemplate(text).places), ""):
+            raise UsageError(
+                f"A question has {{{place}}}",
+                "Nothing is put into a question.",
+                "Say it in the template, where {question} is the place of the question.",
+            )
         self.template.check(questions=any(texts), several=self.several, shuffled=self.orders > 1)
         labels = max(len(question.labels) for question in self.questions)
         asked = len(self.asked) * self.orders

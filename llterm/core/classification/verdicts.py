@@ -22,8 +22,6 @@ from llterm.core.spelled_sum import log_sum
 
 LITTLE = 0.01
 """Of the model's probability: where all labels together have less, it wanted something else."""
-
-
 EVEN = 0.5
 """Of several labels those fit that have so much, where no threshold says otherwise."""
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.classification.labels import Label, check_labels, typed_label
+from llterm.core.classification.classify_settings import ClassifySettings, LabelQuestion
+from llterm.core.classification.labels import NO, YES, Label, check_labels, typed_label
 from llterm.core.classification.question_template import (
     QuestionTemplate,
     label_orders,
@@ -165,3 +166,11 @@ def test_an_index_is_made_once_and_goes_with_its_vocabulary() -> None:
     model = RandomModel(1)
     assert token_index(model) is token_index(model)
     assert token_index(RandomModel(1)) is not token_index(model)
+
+
+@pytest.mark.parametrize("place", ["text", "question", "labels"])
+def test_a_question_has_no_places_of_its_own(place: str) -> None:
+    question = LabelQuestion(f"Is {{{place}}} good?", (YES, NO))
+    settings = ClassifySettings((question,), QuestionTemplate("{text} {question}"))
+    with pytest.raises(UsageError, match=f"A question has {{{place}}}"):
+        settings.check()
