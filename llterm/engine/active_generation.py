@@ -8,10 +8,10 @@ from typing import Protocol
 
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.core.distribution import Mask
-from llterm.core.sampling.counted_tokens import CountedTokens
-from llterm.core.sampling.row_draws import RowDraw, RowToDraw
+from llterm.core.sampling.batch_sampler import RowDraw, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, DrawnText, Situation
 from llterm.core.sampling.stage_types import Stage
+from llterm.core.sampling.token_counts import TokenCounts
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
 from llterm.engine.draw import STORY
 from llterm.engine.generation import (
@@ -59,7 +59,7 @@ class ActiveGeneration:
     """Stages that drop the tokens after which the constraint leaves banned phrases alone."""
     _context: Tail = ()
     """Its prompt and what was drawn."""
-    _counted: CountedTokens | None = None
+    _counted: TokenCounts | None = None
     """Those of its prompt and what was drawn that are penalised."""
     _text: DrawnText = field(default_factory=DrawnText)
     _story: bytes = b""
@@ -72,7 +72,7 @@ class ActiveGeneration:
         self._context = self.request.prompt
         if chain.penalises:
             newest = chain.settings.penalty_last_n
-            self._counted = CountedTokens(self.request.prompt, newest)
+            self._counted = TokenCounts(self.request.prompt, newest)
         self._tokens = RequestTokens(self.request, ends, vocabulary.size)
         self._text_end = TextEnd(self.request, vocabulary)
         self._story = text_bytes(vocabulary, self.request.prompt[-STORY:])[-STORY:]

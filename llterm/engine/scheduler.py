@@ -29,7 +29,7 @@ from llterm.constraints.compiled import ConstraintWalk
 from llterm.constraints.mask_thread import MaskThread
 from llterm.core.distribution import Mask
 from llterm.core.query import Capabilities
-from llterm.core.sampling.row_draws import BlockDrawing
+from llterm.core.sampling.batch_sampler import BatchSampler
 from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Vocabulary, end_ids
@@ -83,7 +83,7 @@ class Scheduler:
         """Seconds that a token of a prompt takes."""
         self._chains = Chains(backend.vocabulary)
         self._ends = end_ids(backend.vocabulary)
-        self._drawing = BlockDrawing()
+        self._drawing = BatchSampler()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         """For its thread: whoever comes, goes, or has a mask."""
         self._open: dict[PlannedRequest, ActiveGeneration] = {}

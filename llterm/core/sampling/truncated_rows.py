@@ -24,13 +24,13 @@ from llterm.core.logit_rows import (
     set_in_rows,
     sums_of_groups,
 )
-from llterm.core.sampling.counted_tokens import CountedTokens
+from llterm.core.sampling.batched_stages import Unseen, after_stages, tamed
 from llterm.core.sampling.dry import dry_penalties
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
-from llterm.core.sampling.ragged_stages import Unseen, after_stages, tamed
 from llterm.core.sampling.row_moments import RowMoments
 from llterm.core.sampling.sampler_chain import Chain, Situation
 from llterm.core.sampling.stage_plan import Knobs, StagePlan, mass_error
+from llterm.core.sampling.token_counts import TokenCounts
 
 GUESSES = (8.0, 1.0, 1 / 32)
 """For top-p: how much rarer than this candidates must be to have less than 1 - top_p together.
@@ -51,7 +51,7 @@ class TruncatedRow(NamedTuple):
     """The ids, ascending, that may not stand there."""
     chance: Callable[[], float]
     """Where its numbers come from."""
-    counted: CountedTokens | None = None
+    counted: TokenCounts | None = None
     """The tokens that are penalised, where they are counted already."""
 
 
@@ -206,7 +206,7 @@ def _penalised(row: TruncatedRow) -> tuple[Integers, Reals]:
     """The tokens that are, and how often each stands there."""
     counted = row.counted
     if counted is None:
-        counted = CountedTokens(row.at.context, row.chain.settings.penalty_last_n)
+        counted = TokenCounts(row.at.context, row.chain.settings.penalty_last_n)
     return counted.ids, counted.times
 
 

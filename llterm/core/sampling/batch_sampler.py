@@ -25,15 +25,15 @@ from llterm.core.logit_rows import (
     exponentials,
 )
 from llterm.core.sampling.candidates import Candidates, NoCandidateLeft, some_left
-from llterm.core.sampling.counted_tokens import CountedTokens
 from llterm.core.sampling.ladder import Mirostat, drawn_place
-from llterm.core.sampling.place_numbers import PlaceChance, PlaceNumbers
-from llterm.core.sampling.plain_draws import best_of_all, drawn_of_all
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
+from llterm.core.sampling.random_generators import RandomGenerator, RandomGenerators
 from llterm.core.sampling.sampler_chain import Chain, Situation
 from llterm.core.sampling.stage_plan import DYNAMIC_ERROR
 from llterm.core.sampling.stage_types import Stage, log_softmax
+from llterm.core.sampling.token_counts import TokenCounts
 from llterm.core.sampling.truncated_rows import GUESSES, BlockFacts, TruncatedRow, truncated
+from llterm.core.sampling.untruncated_rows import greedy, sampled
 from llterm.core.tokens import Tail
 
 _BLOCK = 1 << 18
@@ -66,7 +66,7 @@ class RowToDraw(NamedTuple):
     """Ids whose logprob is to be told with it."""
     kept: int = 0
     """Candidates that the chain left to tell with it."""
-    counted: CountedTokens | None = None
+    counted: TokenCounts | None = None
     """The tokens that are penalised, where they are counted already."""
 
 
@@ -88,12 +88,12 @@ class RowDraw(NamedTuple):
     """Id and probability of the candidates that the chain left, best first, ties by id."""
 
 
-class BlockDrawing:
+class BatchSampler:
     """Draws from rows of one vocabulary. For one thread at a time."""
 
     def __init__(self) -> None:
         self._scratch = RowScratch()
-        self._numbers = PlaceNumbers()
+        self._numbers = RandomGenerators()
 
     def draw(self, logits: Floats, best: Floats, rows: Sequence[RowToDraw]) -> list[RowDraw | None]:
         """A token of each row; None where nothing may stand there.
@@ -115,7 +115,7 @@ class BlockDrawing:
         logits: Floats,
         best: Floats,
         rows: Sequence[RowToDraw],
-        chances: Sequence[PlaceChance],
+        chances: Sequence[RandomGenerator],
     ) -> list[RowDraw | None]:
         shifted, powers, totals = exponentials(logits, best, self._scratch)
         facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
@@ -152,7 +152,7 @@ class BlockDrawing:
         powers: Floats,
         rows: Sequence[RowToDraw],
         dropped: Sequence[Integers],
-        chances: Sequence[PlaceChance],
+        chances: Sequence[RandomGenerator],
     ) -> dict[int, _Drawn]:
         """What is drawn of those rows, by index, whose chain leaves all or the best and where that
         is sure. The powers are used up."""
@@ -166,7 +166,7 @@ class BlockDrawing:
         drawn: dict[int, tuple[int, float] | None] = {}
         if best:
             own = shifted if len(best) == len(rows) else shifted[best]
-            placed = best_of_all(own, [dropped[index] for index in best], self._scratch)
+            placed = greedy(own, [dropped[index] for index in best], self._scratch)
             drawn |= zip(best, placed, strict=True)
         if hot:
             temperatures = np.array([rows[index].chain.plan.temperature for index in hot])
@@ -177,7 +177,7 @@ class BlockDrawing:
                 np.multiply(shifted if whole else shifted[hot], inverse[:, None], out=weights)
                 np.exp(weights, out=weights)
             numbers = np.array([chances[index]() for index in hot])
-            placed = drawn_of_all(weights, [dropped[index] for index in hot], temperatures, numbers)
+            placed = sampled(weights, [dropped[index] for index in hot], temperatures, numbers)
             drawn |= zip(hot, placed, strict=True)
         return {index: (*placed, ()) for index, placed in drawn.items() if placed is not None}
 
@@ -187,7 +187,7 @@ class BlockDrawing:
         rows: Sequence[RowToDraw],
         dropped: Sequence[Integers],
         known: Collection[int],
-        chances: Sequence[PlaceChance],
+        chances: Sequence[RandomGenerator],
     ) -> dict[int, _Drawn]:
         """What is drawn of those rows, by index, whose chain keeps only the best, and where it is
         sure which; not of those known already."""
@@ -230,7 +230,7 @@ def _chosen_of(
     candidates: RaggedCandidates,
     indexes: Sequence[int],
     rows: Sequence[RowToDraw],
-    chances: Sequence[PlaceChance],
+    chances: Sequence[RandomGenerator],
 ) -> dict[int, _Drawn]:
     """Draws of what is left of these rows, once each is through the rest of its chain."""
     drawn: dict[int, _Drawn] = {}
@@ -264,7 +264,7 @@ def _chosen_of(
 def _after(
     candidates: Candidates,
     row: RowToDraw,
-    chance: PlaceChance,
+    chance: RandomGenerator,
     stages: Sequence[tuple[str, Stage]],
 ) -> Candidates:
     """What stages of its chain leave of a row's candidates. Raises NoCandidateLeft."""
@@ -279,7 +279,7 @@ def _left(
     facts: BlockFacts,
     index: int,
     dropped: Integers,
-    chance: PlaceChance,
+    chance: RandomGenerator,
 ) -> Candidates:
     """What the chain leaves of a whole row. Raises NoCandidateLeft."""
     plan = row.chain.plan
@@ -329,7 +329,7 @@ def _whole(
     facts: BlockFacts,
     index: int,
     dropped: Integers,
-    chance: PlaceChance,
+    chance: RandomGenerator,
 ) -> Candidates:
     """All candidates of a row after the stages that look at each for itself."""
     chain = row.chain

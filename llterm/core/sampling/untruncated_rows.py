@@ -34,7 +34,7 @@ Placed = list[tuple[int, float] | None]
 """Of each row the id that is drawn and its probability, right to 4e-5 of itself; None: not sure."""
 
 
-def best_of_all(shifted: Floats, barred: Sequence[Integers], scratch: RowScratch) -> Placed:
+def greedy(shifted: Floats, barred: Sequence[Integers], scratch: RowScratch) -> Placed:
     """Each row's best. `shifted`: logits less their row's best; `barred`: of each row the ids,
     ascending, that may not stand there."""
     flags = np.greater(shifted, _TIED, out=scratch.flags(shifted.shape))
@@ -50,7 +50,7 @@ def _holds(ascending: Integers, id: int) -> bool:
     return place < len(ascending) and int(ascending[place]) == id
 
 
-def drawn_of_all(
+def sampled(
     weights: Floats, barred: Sequence[Integers], temperatures: Reals, chances: Reals
 ) -> Placed:
     """One of each row, as `drawn_place` draws. `weights`, shape (rows, vocabulary size): e to the
