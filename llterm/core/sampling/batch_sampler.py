@@ -8,14 +8,11 @@ of the row.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
-from llterm.core.distribution import Bits, Ids, Reals
 from llterm.core.logit_rows import (
     Floats,
     Integers,
@@ -24,68 +21,19 @@ from llterm.core.logit_rows import (
     blocks,
     exponentials,
 )
-from llterm.core.sampling.candidates import Candidates, NoCandidateLeft, some_left
-from llterm.core.sampling.ladder import Mirostat, drawn_place
+from llterm.core.sampling.candidates import NoCandidateLeft
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
 from llterm.core.sampling.random_generators import RandomGenerator, RandomGenerators
-from llterm.core.sampling.sampler_chain import Chain, Situation
+from llterm.core.sampling.sampler_rows import BlockFacts, RowDraw, RowToDraw
+from llterm.core.sampling.single_row import Drawn, chosen, drawn_of_whole, rest_of_chain
 from llterm.core.sampling.stage_plan import DYNAMIC_ERROR
-from llterm.core.sampling.stage_types import Stage, log_softmax
-from llterm.core.sampling.token_counts import TokenCounts
-from llterm.core.sampling.truncated_rows import GUESSES, BlockFacts, TruncatedRow, truncated
-from llterm.core.sampling.untruncated_rows import greedy, sampled
-from llterm.core.tokens import Tail
+from llterm.core.sampling.truncated_rows import GUESSES, TruncatedRow, truncated
+from llterm.core.sampling.untruncated_rows import Placed, greedy, sampled
 
 _BLOCK = 1 << 18
 """Numbers worked on at a time: more than are read at a time, for a draw has many small steps."""
-_FEW = 512
-"""Candidates whose probabilities are summed one after the other; of more, by groups first."""
-_GROUP = 64
-
-
-_NO_IDS: Integers = np.empty(0, np.int64)
-
-
-class RowToDraw(NamedTuple):
-    """A row of logits of which a token is drawn."""
-
-    chain: Chain
-    """Of a vocabulary that is whole."""
-    at: Situation
-    line: int = 0
-    """With the settings' seed and the place it decides what is drawn."""
-    mask: Bits | None = None
-    """What a constraint allows, shape (vocabulary size,)."""
-    barred: Integers = _NO_IDS
-    """Ids, ascending, that may not stand there; a few, beside a mask of all."""
-    first: Sequence[tuple[str, Stage]] = ()
-    """Stages that run before all but the constraint."""
-    top: int = 0
-    """Candidates to tell with it."""
-    watched: Tail = ()
-    """Ids whose logprob is to be told with it."""
-    kept: int = 0
-    """Candidates that the chain left to tell with it."""
-    counted: TokenCounts | None = None
-    """The tokens that are penalised, where they are counted already."""
-
-
-class RowDraw(NamedTuple):
-    """A token that was drawn of a row."""
-
-    id: int
-    logprob: float
-    """Natural, of the raw model."""
-    p: float
-    """What it was drawn with, after the chain."""
-    mirostat: Mirostat | None
-    """What it remembers for the next one; None without mirostat."""
-    top: tuple[tuple[int, float], ...] = ()
-    """Id and natural logprob of the raw model's best candidates, best first, ties by id."""
-    watched: tuple[float, ...] = ()
-    """Natural logprobs of the raw model, of the watched ids, in their order."""
-    kept: tuple[tuple[int, float], ...] = ()
-    """Id and probability of the candidates that the chain left, best first, ties by id."""
+_JOINED = 256
+"""Sets of barred ids that are kept for the next step."""
 
 
 class BatchSampler:
@@ -93,7 +41,9 @@ class BatchSampler:
 
     def __init__(self) -> None:
         self._scratch = RowScratch()
-        self._numbers = RandomGenerators()
+        self._generators = RandomGenerators()
+        self._joined: dict[tuple[int, bytes], tuple[Integers, Integers]] = {}
+        """By an array's number and further ids: the array, and both together."""
 
     def draw(self, logits: Floats, best: Floats, rows: Sequence[RowToDraw]) -> list[RowDraw | None]:
         """A token of each row; None where nothing may stand there.
@@ -102,7 +52,7 @@ class BatchSampler:
         of each, a finite number.
         """
         drawn: list[RowDraw | None] = []
-        chances = self._numbers.of(
+        chances = self._generators.of(
             [(row.chain.settings, len(row.at.context), row.line) for row in rows]
         )
         with np.errstate(over="ignore"):
@@ -119,296 +69,189 @@ class BatchSampler:
     ) -> list[RowDraw | None]:
         shifted, powers, totals = exponentials(logits, best, self._scratch)
         facts = BlockFacts(shifted, best.astype(np.float64), totals, np.log(totals))
-        most = max(row.top for row in rows)
+        most = max([row.top for row in rows])
         tops = best_ids_of_rows(shifted, most, self._scratch) if most else None
-        dropped = _dropped(rows)
-        drawn: dict[int, _Drawn] = self._plain(shifted, powers, rows, dropped, chances)
-        drawn |= self._truncated(facts, rows, dropped, drawn.keys(), chances)
-        for index in range(len(rows)):
-            if index not in drawn:
+        dropped = self._dropped(rows)
+        drawn: list[Drawn | None] = [None] * len(rows)
+        greedy_rows: list[int] = []
+        untruncated_rows: list[int] = []
+        truncated_rows: dict[object, list[int]] = {}
+        for index, row in enumerate(rows):
+            chain = row.chain
+            if row.mask is not None or row.first:
+                continue
+            bound = chain.plan.bound
+            if chain.plain and not row.kept:
+                (greedy_rows if bound else untruncated_rows).append(index)
+            if bound:
+                truncated_rows.setdefault(chain.signature, []).append(index)
+        if greedy_rows:
+            self._greedy(shifted, greedy_rows, dropped, drawn)
+        if untruncated_rows:
+            self._untruncated(facts, powers, untruncated_rows, rows, dropped, chances, drawn)
+        for alike in truncated_rows.values():
+            self._truncated(facts, alike, rows, dropped, chances, drawn)
+        for index, row in enumerate(rows):
+            if drawn[index] is None:
                 chances[index].begin_anew()
                 try:
-                    left = _left(rows[index], facts, index, dropped[index], chances[index])
+                    own = dropped[index]
+                    drawn[index] = drawn_of_whole(row, facts, index, own, chances[index])
                 except NoCandidateLeft:
                     continue
-                drawn[index] = _chosen(left, chances[index], rows[index].kept)
-        own = list(drawn)
-        ids = np.array([drawn[index][0] for index in own], np.int64)
-        raw = (shifted[own, ids] - facts.norms[own]).astype(np.float32)
-        told: list[RowDraw | None] = [None] * len(rows)
-        for index, logprob in zip(own, raw.tolist(), strict=True):
-            row, (id, p, kept) = rows[index], drawn[index]
-            mirostat = row.chain.mirostat_after(row.at, p) if row.chain.settings.mirostat else None
-            top = _logprobs(facts, index, tops[index, : row.top]) if tops is not None else ()
-            watched: tuple[float, ...] = ()
-            if row.watched:
-                watched = tuple(facts.logprobs(index, np.array(row.watched, np.int64)).tolist())
-            told[index] = RowDraw(id, logprob, p, mirostat, top, watched, kept)
-        return told
+        return _told(facts, rows, drawn, tops)
 
-    def _plain(
+    def _greedy(
         self,
         shifted: Floats,
+        indexes: Sequence[int],
+        dropped: Sequence[Integers],
+        drawn: list[Drawn | None],
+    ) -> None:
+        """Draw of these rows, whose chains leave the best alone, where that is sure."""
+        own = shifted if len(indexes) == len(drawn) else shifted[indexes]
+        _put(drawn, indexes, greedy(own, [dropped[index] for index in indexes], self._scratch))
+
+    def _untruncated(
+        self,
+        facts: BlockFacts,
         powers: Floats,
+        indexes: Sequence[int],
         rows: Sequence[RowToDraw],
         dropped: Sequence[Integers],
         chances: Sequence[RandomGenerator],
-    ) -> dict[int, _Drawn]:
-        """What is drawn of those rows, by index, whose chain leaves all or the best and where that
-        is sure. The powers are used up."""
-        plain = [
-            index
-            for index, row in enumerate(rows)
-            if row.chain.plain and row.mask is None and not row.first and not row.kept
-        ]
-        best = [index for index in plain if rows[index].chain.plan.bound]
-        hot = [index for index in plain if not rows[index].chain.plan.bound]
-        drawn: dict[int, tuple[int, float] | None] = {}
-        if best:
-            own = shifted if len(best) == len(rows) else shifted[best]
-            placed = greedy(own, [dropped[index] for index in best], self._scratch)
-            drawn |= zip(best, placed, strict=True)
-        if hot:
-            temperatures = np.array([rows[index].chain.plan.temperature for index in hot])
-            whole = len(hot) == len(rows)
-            weights = powers if whole else powers[hot]
-            if (temperatures != 1).any():
-                inverse = (1 / temperatures).astype(np.float32)
-                np.multiply(shifted if whole else shifted[hot], inverse[:, None], out=weights)
-                np.exp(weights, out=weights)
-            numbers = np.array([chances[index]() for index in hot])
-            placed = sampled(weights, [dropped[index] for index in hot], temperatures, numbers)
-            drawn |= zip(hot, placed, strict=True)
-        return {index: (*placed, ()) for index, placed in drawn.items() if placed is not None}
+        drawn: list[Drawn | None],
+    ) -> None:
+        """Draw of these rows, whose chains leave all candidates, where that is sure. The powers are
+        used up."""
+        temperatures = np.array([rows[index].chain.plan.temperature for index in indexes])
+        whole = len(indexes) == len(rows)
+        weights = powers if whole else powers[indexes]
+        if (temperatures != 1).any():
+            shifted = facts.shifted if whole else facts.shifted[indexes]
+            inverse = (1 / temperatures).astype(np.float32)
+            np.multiply(shifted, inverse[:, None], out=weights)
+            np.exp(weights, out=weights)
+        numbers = np.array([chances[index]() for index in indexes])
+        barred = [dropped[index] for index in indexes]
+        _put(drawn, indexes, sampled(weights, barred, temperatures, numbers))
 
     def _truncated(
         self,
         facts: BlockFacts,
+        indexes: Sequence[int],
         rows: Sequence[RowToDraw],
         dropped: Sequence[Integers],
-        known: Collection[int],
         chances: Sequence[RandomGenerator],
-    ) -> dict[int, _Drawn]:
-        """What is drawn of those rows, by index, whose chain keeps only the best, and where it is
-        sure which; not of those known already."""
-        alike: dict[object, list[int]] = {}
+        drawn: list[Drawn | None],
+    ) -> None:
+        """Draw of these rows, whose chains keep only the best and are alike, where it is sure which
+        these are; not of those drawn already."""
+        left = [index for index in indexes if drawn[index] is None]
+        if not left:
+            return
+        guesses = GUESSES if rows[left[0]].chain.plan.bound == "top_p" else GUESSES[:1]
+        for guess in guesses:
+            own = [
+                TruncatedRow(row.chain, row.at, dropped[index], chances[index], row.counted)
+                for index in left
+                for row in (rows[index],)
+            ]
+            sure, candidates = truncated(facts.of(left), own, guess, self._scratch)
+            known = left if len(sure) == len(left) else [left[place] for place in sure.tolist()]
+            if known:
+                _draw_of(candidates, known, rows, chances, drawn)
+            left = [index for index in left if drawn[index] is None]
+            if not left:
+                break
+            for index in left:
+                chances[index].begin_anew()
+
+    def _dropped(self, rows: Sequence[RowToDraw]) -> list[Integers]:
+        """For each row the ids, ascending, that may not stand there whatever else holds: one array
+        for all that have the same."""
+        dropped = [row.chain.dropped(row.at) for row in rows]
         for index, row in enumerate(rows):
-            if row.chain.plan.bound and row.mask is None and not row.first and index not in known:
-                alike.setdefault(row.chain.signature, []).append(index)
-        drawn: dict[int, _Drawn] = {}
-        for alike_rows in alike.values():
-            left = alike_rows
-            for guess in GUESSES[: None if rows[left[0]].chain.plan.bound == "top_p" else 1]:
-                own = [
-                    TruncatedRow(
-                        rows[index].chain, rows[index].at, dropped[index],
-                        chances[index], rows[index].counted,
-                    )
-                    for index in left
-                ]  # fmt: skip
-                sure, candidates = truncated(facts.of(left), own, guess, self._scratch)
-                told = [left[place] for place in sure.tolist()]
-                drawn |= _chosen_of(candidates, told, rows, chances)
-                left = [index for index in left if index not in drawn]
-                if not left:
-                    break
-                for index in left:
-                    chances[index].begin_anew()
-        return drawn
+            if len(row.barred):
+                dropped[index] = self._with(dropped[index], row.barred)
+        return dropped
+
+    def _with(self, dropped: Integers, barred: Integers) -> Integers:
+        key = id(dropped), barred.tobytes()
+        known = self._joined.get(key)
+        if known is not None and known[0] is dropped:
+            return known[1]
+        if len(self._joined) >= _JOINED:
+            self._joined.clear()
+        joined = np.union1d(dropped, barred)
+        self._joined[key] = dropped, joined
+        return joined
+
+
+def _put(drawn: list[Drawn | None], indexes: Sequence[int], placed: Placed) -> None:
+    for index, place in zip(indexes, placed, strict=True):
+        if place is not None:
+            drawn[index] = (*place, ())
+
+
+def _draw_of(
+    candidates: RaggedCandidates,
+    indexes: Sequence[int],
+    rows: Sequence[RowToDraw],
+    chances: Sequence[RandomGenerator],
+    drawn: list[Drawn | None],
+) -> None:
+    """Draw of what is left of these rows, once each is through the rest of its chain, where it is
+    sure."""
+    numbers: list[float] = []
+    for place, index in enumerate(indexes):
+        chance, row = chances[index], rows[index]
+        if row.chain.plan.apart:
+            left = rest_of_chain(candidates.of_row(place), row, chance, row.chain.plan.apart)
+            drawn[index] = chosen(left, chance, row.kept)
+            numbers.append(0.0)
+        else:
+            numbers.append(chance())
+    if all(drawn[index] is not None for index in indexes):
+        return
+    dynamic = "dynamic" in rows[indexes[0]].chain.signature[2]
+    error = DYNAMIC_ERROR if dynamic else 0.0
+    ids, p, sure = (each.tolist() for each in candidates.drawn(np.array(numbers), error))
+    for place, index in enumerate(indexes):
+        if drawn[index] is not None:
+            continue
+        if sure[place] and not rows[index].kept:
+            drawn[index] = ids[place], p[place], ()
+        elif not dynamic:
+            number = partial(float, numbers[place])
+            drawn[index] = chosen(candidates.of_row(place), number, rows[index].kept)
+
+
+def _told(
+    facts: BlockFacts,
+    rows: Sequence[RowToDraw],
+    drawn: Sequence[Drawn | None],
+    tops: Integers | None,
+) -> list[RowDraw | None]:
+    """What was drawn of each row, with what is to be told with it. `tops`, shape (rows, count): the
+    best ids of each."""
+    ids = np.array([each[0] if each is not None else 0 for each in drawn], np.int64)
+    raw = (facts.shifted[np.arange(len(rows)), ids] - facts.norms).astype(np.float32).tolist()
+    told: list[RowDraw | None] = []
+    for index, (row, each) in enumerate(zip(rows, drawn, strict=True)):
+        if each is None:
+            told.append(None)
+            continue
+        id, p, kept = each
+        mirostat = row.chain.mirostat_after(row.at, p) if row.chain.settings.mirostat else None
+        top = _logprobs(facts, index, tops[index, : row.top]) if tops is not None else ()
+        watched: tuple[float, ...] = ()
+        if row.watched:
+            watched = tuple(facts.logprobs(index, np.array(row.watched, np.int64)).tolist())
+        told.append(RowDraw(id, raw[index], p, mirostat, top, watched, kept))
+    return told
 
 
 def _logprobs(facts: BlockFacts, index: int, ids: Integers) -> tuple[tuple[int, float], ...]:
     """Of these ids of a row: id and natural logprob of the raw model."""
     return tuple(zip(ids.tolist(), facts.logprobs(index, ids).tolist(), strict=True))
-
-
-_Drawn = tuple[int, float, tuple[tuple[int, float], ...]]
-"""Id, probability, and the candidates that the chain left, where they are to be told."""
-
-
-def _chosen_of(
-    candidates: RaggedCandidates,
-    indexes: Sequence[int],
-    rows: Sequence[RowToDraw],
-    chances: Sequence[RandomGenerator],
-) -> dict[int, _Drawn]:
-    """Draws of what is left of these rows, once each is through the rest of its chain."""
-    drawn: dict[int, _Drawn] = {}
-    if not indexes:
-        return drawn
-    numbers: list[float] = []
-    for place, index in enumerate(indexes):
-        row, chance = rows[index], chances[index]
-        if row.chain.plan.apart:
-            left = _after(candidates.of_row(place), row, chance, row.chain.plan.apart)
-            drawn[index] = _chosen(left, chance, row.kept)
-            numbers.append(0.0)
-        else:
-            numbers.append(chance())
-    if len(drawn) == len(indexes):
-        return drawn
-    dynamic = "dynamic" in rows[indexes[0]].chain.signature[2]
-    error = DYNAMIC_ERROR if dynamic else 0.0
-    ids, p, sure = (each.tolist() for each in candidates.drawn(np.array(numbers), error))
-    for place, index in enumerate(indexes):
-        if index in drawn:
-            continue
-        if not rows[index].kept and sure[place]:
-            drawn[index] = ids[place], p[place], ()
-        elif not dynamic:
-            number = partial(float, numbers[place])
-            drawn[index] = _chosen(candidates.of_row(place), number, rows[index].kept)
-    return drawn
-
-
-def _after(
-    candidates: Candidates,
-    row: RowToDraw,
-    chance: RandomGenerator,
-    stages: Sequence[tuple[str, Stage]],
-) -> Candidates:
-    """What stages of its chain leave of a row's candidates. Raises NoCandidateLeft."""
-    position = row.chain.position(row.at, chance)
-    for name, stage in stages:
-        candidates, _ = candidates.after(name, stage, row.chain.settings, position)
-    return candidates
-
-
-def _left(
-    row: RowToDraw,
-    facts: BlockFacts,
-    index: int,
-    dropped: Integers,
-    chance: RandomGenerator,
-) -> Candidates:
-    """What the chain leaves of a whole row. Raises NoCandidateLeft."""
-    plan = row.chain.plan
-    stages = (*plan.together, *plan.apart)
-    if row.mask is None and not row.first:
-        return _after(_whole(row, facts, index, dropped, chance), row, chance, stages)
-    stages = (*row.first, *row.chain.changing(row.at), *stages)
-    return _after(_allowed(row, facts, index, dropped), row, chance, stages)
-
-
-def _dropped(rows: Sequence[RowToDraw]) -> list[Integers]:
-    """For each row the ids, ascending, that may not stand there whatever else holds: one array for
-    all that have the same."""
-    joined: dict[tuple[int, bytes], Integers] = {}
-    dropped = [row.chain.dropped(row.at) for row in rows]
-    for index, row in enumerate(rows):
-        if len(row.barred):
-            key = id(dropped[index]), row.barred.tobytes()
-            if key not in joined:
-                joined[key] = np.union1d(dropped[index], row.barred)
-            dropped[index] = joined[key]
-    return dropped
-
-
-def _allowed(row: RowToDraw, facts: BlockFacts, index: int, dropped: Integers) -> Candidates:
-    """What a constraint leaves of all."""
-    finite = np.isfinite(facts.shifted[index])
-    if row.mask is not None:
-        finite &= row.mask
-    finite[dropped] = False
-    ids = np.flatnonzero(finite)
-    logits = facts.logits_of(index, ids)
-    return some_left("the constraint", Candidates(ids.astype(np.int32), logits))
-
-
-def _without(ids: Integers, dropped: Integers) -> Integers:
-    """The ids less those dropped; both ascending."""
-    if not len(dropped):
-        return ids
-    places = np.searchsorted(dropped, ids)
-    places[places == len(dropped)] = 0
-    return np.asarray(ids[dropped[places] != ids])
-
-
-def _whole(
-    row: RowToDraw,
-    facts: BlockFacts,
-    index: int,
-    dropped: Integers,
-    chance: RandomGenerator,
-) -> Candidates:
-    """All candidates of a row after the stages that look at each for itself."""
-    chain = row.chain
-    position = chain.position(row.at, chance)
-    changed = chain.changed(position)
-    logits = facts.logits_of(index, slice(None))
-    own = _without(changed, dropped)
-    own = own[np.isfinite(logits[own])]
-    touched = Candidates(own.astype(np.int32), logits[own])
-    if chain.plan.temperature != 1:
-        logits /= chain.plan.temperature
-    logits[dropped] = -math.inf
-    logits[own] = -math.inf
-    if len(own):
-        try:
-            for name, stage in chain.changing(row.at):
-                touched, _ = touched.after(name, stage, chain.settings, position)
-            logits[touched.ids] = touched.logits
-        except NoCandidateLeft:
-            pass  # Others may be left.
-    ids = np.flatnonzero(logits > -math.inf)
-    return some_left("all that bars", Candidates(ids.astype(np.int32), logits[ids]))
-
-
-def _chosen(candidates: Candidates, chance: Callable[[], float], kept: int) -> _Drawn:
-    """Draws one."""
-    told = _kept(candidates, kept)
-    if len(candidates.ids) == 1:
-        return int(candidates.ids[0]), 1.0, told
-    return (*_placed(candidates, chance()), told)
-
-
-def _placed(candidates: Candidates, number: float) -> tuple[int, float]:
-    """The one that a number from 0 to 1 draws, and its probability."""
-    ids, logits = candidates
-    if len(ids) > _FEW:
-        # As `log_softmax`, whose sum this is; the exponential of one of its logprobs is enough.
-        shifted = logits - logits.max()
-        weights = np.exp(shifted)
-        total = weights.sum()
-        place = _sought(weights, float(total), number)
-        if place is not None:
-            return int(ids[place]), float(np.exp(shifted[place] - math.log(total)))
-    p = np.exp(log_softmax(logits))
-    place = drawn_place(p, number)
-    return int(ids[place]), float(p[place])
-
-
-def _sought(weights: Reals, total: float, chance: float) -> int | None:
-    """The place that `drawn_place` draws; None where rounding decides between two.
-
-    Sums by groups, which takes a part of the time.
-    """
-    groups = np.cumsum(np.add.reduceat(weights, np.arange(0, len(weights), _GROUP)))
-    target = chance * total
-    group = int(np.searchsorted(groups, target, side="right"))
-    if group == len(groups):
-        return None
-    before = float(groups[group - 1]) if group else 0.0
-    mass = before + np.cumsum(weights[group * _GROUP : (group + 1) * _GROUP])
-    place = int(np.searchsorted(mass, target, side="right"))
-    if place == len(mass):
-        return None
-    before = float(mass[place - 1]) if place else before
-    # A sum of n positive numbers is off by n × 2⁻⁵³ of it at the most; there are a few of them.
-    error = total * len(weights) * 2.0**-50
-    first = not group and not place
-    sure = (first or target - before > error) and mass[place] - target > error
-    return group * _GROUP + place if sure else None
-
-
-def best_kept(ids: Ids, p: Reals, count: int) -> tuple[tuple[int, float], ...]:
-    """Of candidates, shape (n,), with the probabilities that a chain left them: id and probability
-    of so many best ones, best first, ties by id; none of those that it dropped."""
-    order = np.lexsort((ids, -p))[:count]
-    return tuple((int(ids[at]), float(p[at])) for at in order if p[at] > 0)
-
-
-def _kept(candidates: Candidates, count: int) -> tuple[tuple[int, float], ...]:
-    if not count:
-        return ()
-    return best_kept(candidates.ids, np.exp(log_softmax(candidates.logits)), count)

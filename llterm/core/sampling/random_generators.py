@@ -36,22 +36,25 @@ class RandomGenerators:
         line."""
         chances: list[RandomGenerator] = []
         unknown: list[RandomGenerator] = []
+        unseeded: list[RandomGenerator] = []
         for settings, place, number in places:
             chance = RandomGenerator(settings, place, number)
             chances.append(chance)
             if settings.seed is None:
-                chance.known = tuple(self._chance.random(_KNOWN).tolist())
+                unseeded.append(chance)
+                continue
+            line = self._lines.get((settings.seed, number))
+            if line is not None and 0 <= place - line[0] < _AHEAD:
+                chance.known = line[1][place - line[0]]
             else:
-                chance.known = self._known(settings.seed, place, number)
-                if not chance.known:
-                    unknown.append(chance)
+                unknown.append(chance)
+        if unseeded:
+            numbers = self._chance.random((len(unseeded), _KNOWN)).tolist()
+            for chance, known in zip(unseeded, numbers, strict=True):
+                chance.known = tuple(known)
         if unknown:
             self._look_ahead(unknown)
         return chances
-
-    def _known(self, seed: int, place: int, number: int) -> Numbers:
-        line = self._lines.get((seed, number))
-        return line[1][place - line[0]] if line and 0 <= place - line[0] < _AHEAD else ()
 
     def _look_ahead(self, chances: Iterable[RandomGenerator]) -> None:
         """Compute at once what is not at hand, but of larger integers than can be."""

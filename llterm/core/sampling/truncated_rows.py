@@ -8,7 +8,7 @@ row for which they do not tell what the chain keeps of all is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from llterm.core.sampling.dry import dry_penalties
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
 from llterm.core.sampling.row_moments import RowMoments
 from llterm.core.sampling.sampler_chain import Chain, Situation
+from llterm.core.sampling.sampler_rows import BlockFacts
 from llterm.core.sampling.stage_plan import Knobs, StagePlan, mass_error
 from llterm.core.sampling.token_counts import TokenCounts
 
@@ -53,41 +54,6 @@ class TruncatedRow(NamedTuple):
     """Where its numbers come from."""
     counted: TokenCounts | None = None
     """The tokens that are penalised, where they are counted already."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BlockFacts:
-    """What one pass finds of rows of logits."""
-
-    shifted: Floats
-    """Logits below their row's best one, shape (rows, vocabulary size)."""
-    best: Reals
-    """Each row's largest logit."""
-    totals: Reals
-    """The sums of e to the power of `shifted`."""
-    norms: Reals
-    """Their natural logs."""
-
-    def of(self, indexes: Sequence[int]) -> BlockFacts:
-        """Those rows, ascending."""
-        if len(indexes) == len(self.shifted):
-            return self
-        own = np.asarray(indexes)
-        return BlockFacts(self.shifted[own], self.best[own], self.totals[own], self.norms[own])
-
-    def logprobs(self, row: int, ids: Integers | slice) -> Floats:
-        """As the distribution of a row holds them."""
-        return np.asarray(self.shifted[row, ids] - self.norms[row], np.float32)
-
-    def logits_of(self, row: int, ids: Integers | slice) -> Reals:
-        """As the chain of a row has them."""
-        logprobs = self.logprobs(row, ids)
-        return np.asarray(logprobs.astype(np.float64) + (self.best[row] + self.norms[row]))
-
-    def logits(self, rows: NDArray[np.intp], flat: NDArray[np.intp]) -> Reals:
-        """As the chains of these rows have those at these places of all."""
-        logprobs = (self.shifted.reshape(-1)[flat] - self.norms[rows]).astype(np.float32)
-        return np.asarray(logprobs + (self.best + self.norms)[rows], np.float64)
 
 
 def truncated(
