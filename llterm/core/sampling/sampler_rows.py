@@ -91,7 +91,10 @@ class BlockFacts:
         logprobs = self.logprobs(row, ids)
         return np.asarray(logprobs.astype(np.float64) + (self.best[row] + self.norms[row]))
 
-    def logits(self, rows: NDArray[np.intp], flat: NDArray[np.intp]) -> Reals:
-        """As the chains of these rows have those at these places of all."""
-        logprobs = (self.shifted.reshape(-1)[flat] - self.norms[rows]).astype(np.float32)
-        return np.asarray(logprobs + (self.best + self.norms)[rows], np.float64)
+    def logits(self, counts: NDArray[np.intp], flat: NDArray[np.intp]) -> Reals:
+        """As the chains of the rows have those at these places of all, of which each row has so
+        many."""
+        logits = self.shifted.reshape(-1).take(flat) - self.norms.repeat(counts)
+        logits = logits.astype(np.float32).astype(np.float64)
+        logits += (self.best + self.norms).repeat(counts)
+        return np.asarray(logits)

@@ -93,10 +93,10 @@ def truncated(
         own = [rows[place] for place in places.tolist()]
         known, left = truncated(facts.of(places.tolist()), own, guess, scratch)
         return places[known], left
-    row = np.repeat(np.arange(height), counts)
-    ids = flat - row * size
+    row = np.arange(height).repeat(counts)
+    ids = flat - (np.arange(height) * size).repeat(counts)
     changes = _placed(changes, flat, every, scratch)
-    seen = RaggedCandidates(row, ids, facts.logits(row, flat), bounds[:-1])
+    seen = RaggedCandidates(row, ids, facts.logits(counts, flat), bounds[:-1], counts)
     unseen = _unseen(facts, floors, knobs, powers, flat, dropped)
     with np.errstate(all="ignore"):
         if moments is not None:
@@ -178,7 +178,7 @@ def _penalised(row: TruncatedRow) -> tuple[Integers, Reals]:
 
 def _keyed(size: int, values: Sequence[tuple[Integers, Reals]]) -> tuple[Integers, Reals]:
     keys = np.concatenate([ids for ids, _ in values])
-    keys += np.repeat(np.arange(len(values)) * size, [len(ids) for ids, _ in values])
+    keys += (np.arange(len(values)) * size).repeat([len(ids) for ids, _ in values])
     return keys, np.concatenate([numbers for _, numbers in values])
 
 
@@ -233,7 +233,7 @@ def _changed(
     logits, sure = seen.logits, np.ones(len(seen.starts), np.bool_)
     for name in ("ideal length", *(name for name, _ in plan.single)):
         if name == "temperature":
-            logits = tamed(logits / knobs.divisor[seen.row], seen.row, sure)
+            logits = tamed(logits / seen.each(knobs.divisor), seen.row, sure)
         elif name in changes:
             places, values = changes[name]
             row = seen.row[places]
