@@ -18,10 +18,11 @@ from llterm.backends.llamacpp import LlamaSettings, open_llama
 from llterm.backends.llamacpp.logits import best_of, read_distributions
 from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Query
-from llterm.core.sampling.counted_tokens import CountedTokens
-from llterm.core.sampling.row_draws import BlockDrawing, RowToDraw
+from llterm.core.sampling.batch_sampler import BatchSampler
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation
+from llterm.core.sampling.sampler_rows import RowToDraw
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
+from llterm.core.sampling.token_counts import TokenCounts
 from llterm.core.tokens import Anchor, Tail
 from llterm.core.tokens import Path as TokenPath
 from llterm.session.stories import STORIES
@@ -73,7 +74,7 @@ def _chain(chains: Chains, settings: SamplerSettings) -> Chain:
 
 def _rows(path: Path, streams: Streams, chains: dict[str, Chain]) -> list[Row]:
     budget = 0.1 if path == MODEL else 0.2
-    drawing, scratch = BlockDrawing(), RowScratch()
+    drawing, scratch = BatchSampler(), RowScratch()
     decodes: list[float] = []
     together: dict[str, list[float]] = {name: [] for name in chains}
     alone: dict[str, list[float]] = {name: [] for name in chains}
@@ -86,12 +87,12 @@ def _rows(path: Path, streams: Streams, chains: dict[str, Chain]) -> list[Row]:
                 RowToDraw(chain, Situation(context), line=line, counted=_counted(chain, context))
                 for line, context in enumerate(streams.contexts)
             ]
-            start = time.perf_counter()
+            start = time.thread_time()
             drawn = drawing.draw(logits, best_of(logits, path.name), rows)
-            together[name].append(time.perf_counter() - start)
-            start = time.perf_counter()
+            together[name].append(time.thread_time() - start)
+            start = time.thread_time()
             expected = [_alone(logits[at], rows[at], scratch) for at in few]
-            alone[name].append((time.perf_counter() - start) * ROWS / len(few))
+            alone[name].append((time.thread_time() - start) * ROWS / len(few))
             assert [row.id for at in few if (row := drawn[at])] == expected
     decode = statistics.median(decodes)
     return [
@@ -104,9 +105,9 @@ def _rows(path: Path, streams: Streams, chains: dict[str, Chain]) -> list[Row]:
     ]  # fmt: skip
 
 
-def _counted(chain: Chain, context: Tail) -> CountedTokens | None:
+def _counted(chain: Chain, context: Tail) -> TokenCounts | None:
     """As the server has them at hand."""
-    return CountedTokens(context, chain.settings.penalty_last_n) if chain.penalises else None
+    return TokenCounts(context, chain.settings.penalty_last_n) if chain.penalises else None
 
 
 def _alone(logits: NDArray[np.float32], row: RowToDraw, scratch: RowScratch) -> int:
@@ -139,11 +140,11 @@ class Streams:
     def step(self) -> tuple[float, NDArray[np.float32]]:
         """Seconds that the newest token of each takes, and the rows after them; the best token of
         each goes on."""
-        start = time.perf_counter()
+        start = time.thread_time()
         self._decode([(context[-1], len(context) - 1, row)
                       for row, context in enumerate(self.contexts)])  # fmt: skip
         rows = self._llama.llama_get_logits(self._context)
-        seconds = time.perf_counter() - start
+        seconds = time.thread_time() - start
         address = ctypes.cast(rows, ctypes.POINTER(ctypes.c_float))
         logits = np.ctypeslib.as_array(address, (ROWS, self._size))
         best = logits.argmax(axis=1).tolist()

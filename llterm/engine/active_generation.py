@@ -9,10 +9,10 @@ from typing import Protocol
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.core.distribution import Mask
 from llterm.core.healing import Healer
-from llterm.core.sampling.counted_tokens import CountedTokens
-from llterm.core.sampling.row_draws import RowDraw, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, DrawnText, Situation, barring
+from llterm.core.sampling.sampler_rows import RowDraw, RowToDraw
 from llterm.core.sampling.stage_types import Stage
+from llterm.core.sampling.token_counts import TokenCounts
 from llterm.core.tokens import Tail, Vocabulary, text_bytes
 from llterm.engine.draw import STORY
 from llterm.engine.generation import (
@@ -66,7 +66,7 @@ class ActiveGeneration:
     """Tokens that were written ahead for it."""
     accepted: int = 0
     """Those of them that were then drawn."""
-    _counted: CountedTokens | None = None
+    _counted: TokenCounts | None = None
     """Those of its prompt and what was drawn that are penalised."""
     _text: DrawnText = field(default_factory=DrawnText)
     _story: bytes = b""
@@ -81,7 +81,7 @@ class ActiveGeneration:
         self.context = self.request.prompt
         if chain.penalises:
             newest = chain.settings.penalty_last_n
-            self._counted = CountedTokens(self.request.prompt, newest)
+            self._counted = TokenCounts(self.request.prompt, newest)
         self._tokens = RequestTokens(self.request, ends, vocabulary.size)
         self._text_end = TextEnd(self.request, vocabulary)
         self._residue = self.request.residue

@@ -15,8 +15,8 @@ import numpy as np
 from llterm.constraints.compiled import compile
 from llterm.core.distribution import Constrained, Distribution, Mask
 from llterm.core.query import Backend, Capabilities
-from llterm.core.sampling.row_draws import best_kept
 from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.sampling.single_row import best_kept
 from llterm.core.tokens import Tail, Vocabulary, end_ids, grows, text_bytes
 from llterm.engine.draw import STORY, Drawing, DrawingStart, Drawn, Sample
 from llterm.engine.generation import (

@@ -16,7 +16,7 @@ from llterm.backends.llamacpp.logits import best_of
 from llterm.backends.llamacpp.side_context import TokenRun
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.core.logit_rows import Floats
-from llterm.core.sampling.row_draws import BlockDrawing
+from llterm.core.sampling.batch_sampler import BatchSampler
 from llterm.core.tokens import Tail, common
 from llterm.engine.active_generation import ActiveGeneration
 from llterm.engine.proposed_text import ProposedText
@@ -55,7 +55,7 @@ class DraftModel:
         self._size = size
         self._last = backend.vocabulary.size - 1
         self._budget = max(int(_PREFILL / max(token_seconds, 1e-6)), _LEAST_PREFILL)
-        self._drawing = BlockDrawing()
+        self._drawing = BatchSampler()
         self._slots = [_DraftSlot() for _ in range(streams.slots)]
         self._step = 0
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from llterm.core.distribution import Mask
 from llterm.core.sampling.ladder import Mirostat
-from llterm.core.sampling.row_draws import RowToDraw
+from llterm.core.sampling.sampler_rows import RowToDraw
 from llterm.core.tokens import Tail, Vocabulary
 from llterm.engine.active_generation import ActiveGeneration
 

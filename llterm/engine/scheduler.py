@@ -32,8 +32,9 @@ from llterm.constraints.mask_thread import MaskThread
 from llterm.core.distribution import Mask
 from llterm.core.healing import Healer
 from llterm.core.query import Capabilities
-from llterm.core.sampling.row_draws import BlockDrawing, RowDraw
+from llterm.core.sampling.batch_sampler import BatchSampler
 from llterm.core.sampling.sampler_chain import Chains
+from llterm.core.sampling.sampler_rows import RowDraw
 from llterm.core.sampling.sampler_settings import seeded
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Vocabulary, end_ids
@@ -91,7 +92,7 @@ class Scheduler:
         """Seconds that a token of a prompt takes."""
         self._chains = Chains(backend.vocabulary)
         self._ends = end_ids(backend.vocabulary)
-        self._drawing = BlockDrawing()
+        self._drawing = BatchSampler()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         """For its thread: whoever comes, goes, or has a mask."""
         self._open: dict[PlannedRequest, ActiveGeneration] = {}

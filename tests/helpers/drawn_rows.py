@@ -16,10 +16,11 @@ from llterm.core.bans import Bans
 from llterm.core.distribution import Bits, Distribution
 from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Query
+from llterm.core.sampling.batch_sampler import BatchSampler
 from llterm.core.sampling.candidates import NoCandidateLeft
 from llterm.core.sampling.ladder import Mirostat
-from llterm.core.sampling.row_draws import BlockDrawing, RowDraw, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring
+from llterm.core.sampling.sampler_rows import RowDraw, RowToDraw
 from llterm.core.sampling.sampler_settings import ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token
 
@@ -208,7 +209,7 @@ def one_by_one(drawn: Rows) -> list[RowDraw | None]:
 
 def together(drawn: Rows) -> list[RowDraw | None]:
     """What is drawn of all of them at once."""
-    return BlockDrawing().draw(drawn.logits, best_of(drawn.logits, "rows"), drawn.rows)
+    return BatchSampler().draw(drawn.logits, best_of(drawn.logits, "rows"), drawn.rows)
 
 
 def _alone(logits: NDArray[np.float32], row: RowToDraw) -> RowDraw | None:

@@ -16,7 +16,7 @@ import pytest_asyncio
 from llterm.backends.llamacpp import LlamaBackend, LlamaSettings, open_llama
 from llterm.backends.remote.api_keys import Secret
 from llterm.backends.scripted import ScriptedBackend
-from llterm.core.sampling.row_draws import BlockDrawing
+from llterm.core.sampling.batch_sampler import BatchSampler
 from llterm.engine.scheduler import Scheduler
 from llterm.errors import UsageError
 from llterm.serve.application import Access
@@ -349,7 +349,7 @@ async def test_a_fault_is_a_500_that_tells_neither_client_nor_log_a_prompt(
     def broken(*_: object) -> None:
         raise RuntimeError(WORDS)
 
-    monkeypatch.setattr(BlockDrawing, "draw", broken)
+    monkeypatch.setattr(BatchSampler, "draw", broken)
     caplog.set_level(logging.DEBUG)
     async with served(bundled if real else Broken()) as api:
         answer = await api.client.post(PATH, json={**BODY, "stream": stream})

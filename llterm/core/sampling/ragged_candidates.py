@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from llterm.core.distribution import Bits, Reals
 from llterm.core.logit_rows import Integers
 from llterm.core.sampling.candidates import Candidates
+
+T = TypeVar("T", bound=np.generic)
 
 _BINS = 128
 """Depths that candidates are sorted into; only those of one of them are sorted further."""
@@ -48,6 +50,7 @@ class RaggedCandidates:
     logits: Reals
     starts: NDArray[np.intp]
     """Where each row begins, shape (rows,)."""
+    _counts: NDArray[np.intp] | None = None
     _below: Reals | None = None
     _weights: Reals | None = None
 
@@ -55,11 +58,13 @@ class RaggedCandidates:
         """Those marked, of each row one at least; `best`: the best one is."""
         places = np.flatnonzero(keep)
         starts = np.searchsorted(places, self.starts)
-        left = RaggedCandidates(self.row[places], self.ids[places], self.logits[places], starts)
+        left = RaggedCandidates(
+            self.row.take(places), self.ids.take(places), self.logits.take(places), starts
+        )
         if best and self._below is not None:
-            left._below = self._below[places]
+            left._below = self._below.take(places)
         if best and self._weights is not None:
-            left._weights = self._weights[places]
+            left._weights = self._weights.take(places)
         return left
 
     def of_rows(self, wanted: Bits) -> RaggedCandidates:
@@ -72,7 +77,7 @@ class RaggedCandidates:
         return RaggedCandidates(row, self.ids[places], self.logits[places], starts)
 
     def with_logits(self, logits: Reals) -> RaggedCandidates:
-        return RaggedCandidates(self.row, self.ids, logits, self.starts)
+        return RaggedCandidates(self.row, self.ids, logits, self.starts, self._counts)
 
     def of_row(self, index: int) -> Candidates:
         own = slice(*self._bounds[index : index + 2])
@@ -85,17 +90,27 @@ class RaggedCandidates:
     @property
     def counts(self) -> NDArray[np.intp]:
         """How many each row has."""
-        return np.diff(self.starts, append=len(self.row))
+        if self._counts is None:
+            self._counts = np.diff(self.starts, append=len(self.row))
+        return self._counts
+
+    def each(self, values: NDArray[T]) -> NDArray[T]:
+        """Of one value of each row that of each candidate's row."""
+        return values.repeat(self.counts)
 
     def largest(self, values: Reals) -> Reals:
         """Of one value of each candidate the largest of each row."""
         return np.asarray(np.maximum.reduceat(values, self.starts))
 
+    def least(self, values: Reals) -> Reals:
+        """The least."""
+        return np.asarray(np.minimum.reduceat(values, self.starts))
+
     @property
     def below(self) -> Reals:
         """Logits less the best one of their row."""
         if self._below is None:
-            self._below = self.logits - self.largest(self.logits)[self.row]
+            self._below = self.logits - self.each(self.largest(self.logits))
         return self._below
 
     @property
@@ -114,18 +129,23 @@ class RaggedCandidates:
         side of it. No depth is below 0."""
         limits = np.maximum(limits, np.finfo(np.float64).tiny)
         scales = (_BINS - 1) / np.maximum(self.largest(depths), 1e-290)
-        bins = (depths * scales[self.row]).astype(np.intp)
         count = len(self.starts)
-        masses = np.bincount(self.row * _BINS + bins, measures, count * _BINS)
+        rows = np.arange(count)
+        # Each row's bins follow those of the row before.
+        bins = (depths * self.each(scales)).astype(np.intp)
+        bins += self.each(rows * _BINS)
+        masses = np.bincount(bins, measures, count * _BINS)
         masses = np.cumsum(masses.reshape(count, _BINS), axis=1)
         crossing = (masses < limits[:, None]).sum(axis=1)
-        before = np.where(crossing, masses[np.arange(count), crossing - 1], 0.0)
-        keep = bins < crossing[self.row]
-        inside = np.flatnonzero(bins == crossing[self.row])
+        before = np.where(crossing, masses[rows, crossing - 1], 0.0)
+        borders = self.each(rows * _BINS + crossing)
+        keep = bins < borders
+        # Where a row does not come to its limit its border is the next row's first bin.
+        inside = np.flatnonzero(bins == borders)
         inside = inside[np.lexsort((depths[inside], self.row[inside]))]
         row = self.row[inside]
         sums = np.cumsum(measures[inside])
-        firsts = np.searchsorted(row, np.arange(count))
+        firsts = np.searchsorted(row, rows)
         skipped = np.concatenate([[0.0], sums])[firsts]
         ends = sums + (before - skipped)[row]
         within = ends - measures[inside] < limits[row]

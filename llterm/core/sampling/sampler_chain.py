@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -215,11 +216,20 @@ class Chain:
         is whole."""
         bans = self.sampling.bans
         barred = self._whose.barred(bans, at, _NONE) if bans else ()
-        if not barred and not len(self._never) and not self.spoken:
-            return self._whose.mute_ids
+        if not barred:
+            return self._always_dropped
         bits = self._mute(_NONE).copy()
         for bar in barred:
             bits |= bar.ids
+        bits[self._never] = True
+        return np.flatnonzero(bits)
+
+    @cached_property
+    def _always_dropped(self) -> NDArray[np.int64]:
+        """Those that no place lets be drawn; one array for all chains that have no others."""
+        if not len(self._never) and not self.spoken:
+            return self._whose.mute_ids
+        bits = self._mute(_NONE).copy()
         bits[self._never] = True
         return np.flatnonzero(bits)
 

@@ -8,7 +8,7 @@ row for which they do not tell what the chain keeps of all is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,13 +24,14 @@ from llterm.core.logit_rows import (
     set_in_rows,
     sums_of_groups,
 )
-from llterm.core.sampling.counted_tokens import CountedTokens
+from llterm.core.sampling.batched_stages import Unseen, after_stages, tamed
 from llterm.core.sampling.dry import dry_penalties
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
-from llterm.core.sampling.ragged_stages import Unseen, after_stages, tamed
 from llterm.core.sampling.row_moments import RowMoments
 from llterm.core.sampling.sampler_chain import Chain, Situation
+from llterm.core.sampling.sampler_rows import BlockFacts
 from llterm.core.sampling.stage_plan import Knobs, StagePlan, mass_error
+from llterm.core.sampling.token_counts import TokenCounts
 
 GUESSES = (8.0, 1.0, 1 / 32)
 """For top-p: how much rarer than this candidates must be to have less than 1 - top_p together.
@@ -51,43 +52,8 @@ class TruncatedRow(NamedTuple):
     """The ids, ascending, that may not stand there."""
     chance: Callable[[], float]
     """Where its numbers come from."""
-    counted: CountedTokens | None = None
+    counted: TokenCounts | None = None
     """The tokens that are penalised, where they are counted already."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BlockFacts:
-    """What one pass finds of rows of logits."""
-
-    shifted: Floats
-    """Logits below their row's best one, shape (rows, vocabulary size)."""
-    best: Reals
-    """Each row's largest logit."""
-    totals: Reals
-    """The sums of e to the power of `shifted`."""
-    norms: Reals
-    """Their natural logs."""
-
-    def of(self, indexes: Sequence[int]) -> BlockFacts:
-        """Those rows, ascending."""
-        if len(indexes) == len(self.shifted):
-            return self
-        own = np.asarray(indexes)
-        return BlockFacts(self.shifted[own], self.best[own], self.totals[own], self.norms[own])
-
-    def logprobs(self, row: int, ids: Integers | slice) -> Floats:
-        """As the distribution of a row holds them."""
-        return np.asarray(self.shifted[row, ids] - self.norms[row], np.float32)
-
-    def logits_of(self, row: int, ids: Integers | slice) -> Reals:
-        """As the chain of a row has them."""
-        logprobs = self.logprobs(row, ids)
-        return np.asarray(logprobs.astype(np.float64) + (self.best[row] + self.norms[row]))
-
-    def logits(self, rows: NDArray[np.intp], flat: NDArray[np.intp]) -> Reals:
-        """As the chains of these rows have those at these places of all."""
-        logprobs = (self.shifted.reshape(-1)[flat] - self.norms[rows]).astype(np.float32)
-        return np.asarray(logprobs + (self.best + self.norms)[rows], np.float64)
 
 
 def truncated(
@@ -127,10 +93,10 @@ def truncated(
         own = [rows[place] for place in places.tolist()]
         known, left = truncated(facts.of(places.tolist()), own, guess, scratch)
         return places[known], left
-    row = np.repeat(np.arange(height), counts)
-    ids = flat - row * size
+    row = np.arange(height).repeat(counts)
+    ids = flat - (np.arange(height) * size).repeat(counts)
     changes = _placed(changes, flat, every, scratch)
-    seen = RaggedCandidates(row, ids, facts.logits(row, flat), bounds[:-1])
+    seen = RaggedCandidates(row, ids, facts.logits(counts, flat), bounds[:-1], counts)
     unseen = _unseen(facts, floors, knobs, powers, flat, dropped)
     with np.errstate(all="ignore"):
         if moments is not None:
@@ -206,13 +172,13 @@ def _penalised(row: TruncatedRow) -> tuple[Integers, Reals]:
     """The tokens that are, and how often each stands there."""
     counted = row.counted
     if counted is None:
-        counted = CountedTokens(row.at.context, row.chain.settings.penalty_last_n)
+        counted = TokenCounts(row.at.context, row.chain.settings.penalty_last_n)
     return counted.ids, counted.times
 
 
 def _keyed(size: int, values: Sequence[tuple[Integers, Reals]]) -> tuple[Integers, Reals]:
     keys = np.concatenate([ids for ids, _ in values])
-    keys += np.repeat(np.arange(len(values)) * size, [len(ids) for ids, _ in values])
+    keys += (np.arange(len(values)) * size).repeat([len(ids) for ids, _ in values])
     return keys, np.concatenate([numbers for _, numbers in values])
 
 
@@ -267,7 +233,7 @@ def _changed(
     logits, sure = seen.logits, np.ones(len(seen.starts), np.bool_)
     for name in ("ideal length", *(name for name, _ in plan.single)):
         if name == "temperature":
-            logits = tamed(logits / knobs.divisor[seen.row], seen.row, sure)
+            logits = tamed(logits / seen.each(knobs.divisor), seen.row, sure)
         elif name in changes:
             places, values = changes[name]
             row = seen.row[places]

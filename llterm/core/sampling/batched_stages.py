@@ -50,9 +50,10 @@ Chances = Sequence[Callable[[], float]]
 def tamed(logits: Reals, row: NDArray[np.intp], sure: Bits) -> Reals:
     """Numbers that are none, or too large, made 0, and their rows unsure: a chain brings those that
     are too large back."""
-    tame = np.abs(logits) <= LARGEST
-    if tame.all():
+    # A number that is none is neither.
+    if logits.min(initial=0) >= -LARGEST and logits.max(initial=0) <= LARGEST:
         return logits
+    tame = np.abs(logits) <= LARGEST
     sure[row[~tame]] = False
     return np.where(tame, logits, 0.0)
 
@@ -66,7 +67,7 @@ def after_stages(
         whole = unseen if not place else None
         match name:
             case "temperature":
-                divided = left.logits / knobs.temperature[left.row]
+                divided = left.logits / left.each(knobs.temperature)
                 left = left.with_logits(tamed(divided, left.row, sure))
             case "dynamic":
                 left = left.with_logits(tamed(_dynamic(left, knobs, sure), left.row, sure))
@@ -88,7 +89,7 @@ def after_stages(
                     sure &= reached
                 left = left.only(keep)
         if whole is not None and name not in ("min_p", "top_n_sigma"):
-            sure &= -left.largest(-left.logits) > unseen.most
+            sure &= left.least(left.logits) > unseen.most
     return left, sure
 
 
@@ -96,7 +97,7 @@ def _above(left: RaggedCandidates, log_min_p: Reals, sure: Bits, unseen: Unseen 
     borders = left.largest(left.logits) + log_min_p
     if unseen is not None:
         sure &= borders > unseen.most
-    return np.asarray(left.logits >= borders[left.row])
+    return np.asarray(left.logits >= left.each(borders))
 
 
 def _likely(left: RaggedCandidates, top_p: Reals, sure: Bits, unseen: Unseen | None) -> Bits:
@@ -114,17 +115,17 @@ def _likely(left: RaggedCandidates, top_p: Reals, sure: Bits, unseen: Unseen | N
 
 def _near(left: RaggedCandidates, sigma: Reals, sure: Bits, unseen: Unseen | None) -> Bits:
     if unseen is not None and unseen.moments is not None:
-        values = left.logits - unseen.best[left.row]
+        values = left.logits - left.each(unseen.best)
         spreads, errors = unseen.moments.spread_with(values, left.row, unseen.divisor)
         slack = sigma * errors + _NEAR * (1 + sigma * spreads)
     else:
         counts = left.counts
         means = left.sums(left.logits) / counts
-        spreads = np.sqrt(left.sums((left.logits - means[left.row]) ** 2) / counts)
+        spreads = np.sqrt(left.sums((left.logits - left.each(means)) ** 2) / counts)
         slack = np.where(counts > 1, _NEAR * (1 + sigma * spreads), 0.0)
     borders = left.largest(left.logits) - sigma * spreads
-    heights = left.logits - borders[left.row]
-    sure[left.row[~(np.abs(heights) >= slack[left.row])]] = False
+    heights = left.logits - left.each(borders)
+    sure[left.row[~(np.abs(heights) >= left.each(slack))]] = False
     if unseen is not None:
         sure &= borders - slack > unseen.most
     # Where that is no number all stay, and the row is unsure.
@@ -140,13 +141,13 @@ def _entropies(left: RaggedCandidates) -> tuple[Reals, Reals]:
 
 def _typical(left: RaggedCandidates, knobs: Knobs, sure: Bits) -> Bits:
     norms, entropies = _entropies(left)
-    depths = np.abs((norms - entropies)[left.row] - left.below)
+    depths = np.abs(left.each(norms - entropies) - left.below)
     totals = np.exp(norms)
     keep, _, certain = left.first(depths, left.weights, knobs.typical_p * totals, _SUMS * totals)
     sure &= certain
     # Which of two comes first may be a matter of rounding.
     deepest = left.largest(np.where(keep, depths, -np.inf))
-    next_one = -left.largest(np.where(keep, -np.inf, -depths))
+    next_one = left.least(np.where(keep, np.inf, depths))
     sure &= next_one - deepest > _NEAR * (1 + deepest)
     return keep
 
@@ -159,7 +160,7 @@ def _xtc(left: RaggedCandidates, knobs: Knobs, chances: Chances, sure: Bits) -> 
     if not active.any():
         return keep
     borders = knobs.xtc_threshold * left.sums(left.weights)
-    own = np.flatnonzero(active[left.row] & (left.weights >= (borders * (1 - _NEAR))[left.row]))
+    own = np.flatnonzero(left.each(active) & (left.weights >= left.each(borders * (1 - _NEAR))))
     row = left.row[own]
     close = np.abs(left.weights[own] - borders[row]) <= _NEAR * borders[row]
     sure[row[close]] = False
@@ -177,4 +178,4 @@ def _dynamic(left: RaggedCandidates, knobs: Knobs, sure: Bits) -> Reals:
     temperatures = knobs.lowest + knobs.span * shares**knobs.exponent
     sure &= (counts < 2) | ((shares >= _LEAST_SHARE) & (temperatures >= _LEAST_SHARE))
     temperatures = np.where((counts < 2) | ~sure, 1.0, temperatures)
-    return np.asarray(left.logits / temperatures[left.row])
+    return np.asarray(left.logits / left.each(temperatures))

@@ -13,7 +13,7 @@ from llterm.core.logit_rows import Integers
 _ROOM = 64
 
 
-class CountedTokens:
+class TokenCounts:
     """Counts that are kept from one token to the next: a text may be long, and is counted once."""
 
     def __init__(self, tokens: Iterable[int], newest: int) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.sampling.first_numbers import first_numbers
 from llterm.core.sampling.ladder import generator
-from llterm.core.sampling.place_numbers import PlaceNumbers
+from llterm.core.sampling.pcg64 import pcg64_numbers
+from llterm.core.sampling.random_generators import RandomGenerators
 from llterm.core.sampling.sampler_settings import SamplerSettings
 
 words = st.integers(0, 2**32 - 1)
@@ -18,7 +18,7 @@ words = st.integers(0, 2**32 - 1)
 def test_they_are_the_numbers_that_numpys_own_generator_draws_first(
     seeds: list[tuple[int, int, int]], count: int
 ) -> None:
-    numbers = first_numbers(np.array(seeds).T, count).T.tolist()
+    numbers = pcg64_numbers(np.array(seeds).T, count).T.tolist()
     assert numbers == [np.random.default_rng(seed).random(count).tolist() for seed in seeds]
 
 
@@ -33,7 +33,7 @@ def test_they_are_the_numbers_that_numpys_own_generator_draws_first(
 def test_a_place_has_the_same_numbers_however_it_was_reached(
     places: list[tuple[int, int, int]], count: int
 ) -> None:
-    numbers = PlaceNumbers()
+    numbers = RandomGenerators()
     for seed, place, line in places:
         settings = SamplerSettings(seed=seed)
         (chance,) = numbers.of([(settings, place, line)])

@@ -30,18 +30,21 @@ _LEAST = 0.5
 _TIED = np.float32(-1e-4)
 """Logits nearer to the best than this may be as good as it, once they are rounded."""
 
+_OF_GROUP = np.arange(GROUP)
+"""Places of a group's numbers."""
+
 Placed = list[tuple[int, float] | None]
 """Of each row the id that is drawn and its probability, right to 4e-5 of itself; None: not sure."""
 
 
-def best_of_all(shifted: Floats, barred: Sequence[Integers], scratch: RowScratch) -> Placed:
+def greedy(shifted: Floats, barred: Sequence[Integers], scratch: RowScratch) -> Placed:
     """Each row's best. `shifted`: logits less their row's best; `barred`: of each row the ids,
     ascending, that may not stand there."""
     flags = np.greater(shifted, _TIED, out=scratch.flags(shifted.shape))
-    alone = flags.sum(axis=1) == 1
+    alone = np.count_nonzero(flags, axis=1) == 1
     return [
         (id, 1.0) if sure and not _holds(ids, id) else None
-        for id, sure, ids in zip(flags.argmax(axis=1).tolist(), alone, barred, strict=True)
+        for id, sure, ids in zip(flags.argmax(axis=1).tolist(), alone.tolist(), barred, strict=True)
     ]
 
 
@@ -50,7 +53,7 @@ def _holds(ascending: Integers, id: int) -> bool:
     return place < len(ascending) and int(ascending[place]) == id
 
 
-def drawn_of_all(
+def sampled(
     weights: Floats, barred: Sequence[Integers], temperatures: Reals, chances: Reals
 ) -> Placed:
     """One of each row, as `drawn_place` draws. `weights`, shape (rows, vocabulary size): e to the
@@ -58,26 +61,23 @@ def drawn_of_all(
     set_in_rows(weights, barred, 0)
     sums = sums_of_groups(weights)
     masses = np.cumsum(sums, axis=1)
+    totals = masses[:, -1]
     # The best candidate's weight is 1: where it is barred, others may have underflowed.
     shares = GROUP_ERROR + error_share(math.log(weights.shape[1] / _LEAST), temperatures)
-    each = zip(weights, sums, masses, shares.tolist(), chances.tolist(), strict=True)
-    return [_drawn_of_row(*row) for row in each]
-
-
-def _drawn_of_row(
-    weights: Floats, sums: Reals, masses: Reals, share: float, chance: float
-) -> tuple[int, float] | None:
-    """The same of one row, of whose groups these are the sums and their sums up to each. `share`:
-    by how much of itself a sum may be wrong."""
-    total = float(masses[-1])
-    target, error = chance * total, share * total
-    group = min(int(masses.searchsorted(target, "right")), len(masses) - 1)
-    end = float(masses[group] - sums[group])
-    # A call of NumPy takes as long as to go through a group.
-    for place, weight in enumerate(weights[group * GROUP : (group + 1) * GROUP].tolist()):
-        begin, end = end, end + weight
-        if end > target:
-            sure = end - target > error < target - begin
-            sure = sure and total >= _LEAST and share <= _WORST
-            return (group * GROUP + place, weight / total) if sure else None
-    return None
+    targets, errors = chances * totals, shares * totals
+    rows = np.arange(len(weights))
+    groups = np.minimum((masses <= targets[:, None]).sum(axis=1), masses.shape[1] - 1)
+    ids = np.minimum(groups[:, None] * GROUP + _OF_GROUP, weights.shape[1] - 1)
+    # What was added up before each of the group, and after the last.
+    ends = np.empty((len(rows), GROUP + 1))
+    ends[:, 0] = masses[rows, groups] - sums[rows, groups]
+    ends[:, 1:] = weights[rows[:, None], ids]
+    own = ends[:, 1:].copy()
+    np.cumsum(ends, axis=1, out=ends)
+    places = np.minimum((ends[:, 1:] <= targets[:, None]).sum(axis=1), GROUP - 1)
+    begin, end = ends[rows, places], ends[rows, places + 1]
+    sure = (end - targets > errors) & (errors < targets - begin)
+    sure &= (totals >= _LEAST) & (shares <= _WORST)
+    p = own[rows, places] / totals
+    each = zip(ids[rows, places].tolist(), p.tolist(), sure.tolist(), strict=True)
+    return [(id, share) if certain else None for id, share, certain in each]

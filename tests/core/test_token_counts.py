@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llterm.core.sampling.counted_tokens import CountedTokens
+from llterm.core.sampling.token_counts import TokenCounts
 
 
 @given(
@@ -18,7 +18,7 @@ from llterm.core.sampling.counted_tokens import CountedTokens
 def test_each_of_the_newest_tokens_is_counted(
     before: list[int], drawn: list[int], newest: int
 ) -> None:
-    counted = CountedTokens(before, newest)
+    counted = TokenCounts(before, newest)
     for id in drawn:
         counted.add(id)
     text = before + drawn

@@ -43,7 +43,7 @@ _MIXING = _constants(0x43B0D7E5, 0x931E8875, _POOL * _POOL)
 _GIVING = _constants(0x8B51F9DD, 0x58F38DED, 2 * _POOL)
 
 
-def first_numbers(seeds: NDArray[np.integer[Any]], count: int) -> Reals:
+def pcg64_numbers(seeds: NDArray[np.integer[Any]], count: int) -> Reals:
     """For each seed of three integers from 0 to 2³² − 1, shape (3, n), the first numbers, from 0
     (with) to 1 (without), of NumPy's default generator; shape (count, n)."""
     pool = np.zeros((_POOL, seeds.shape[1]), np.uint32)

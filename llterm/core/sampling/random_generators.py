@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from llterm.core.sampling.first_numbers import WORD, first_numbers
 from llterm.core.sampling.ladder import generator
+from llterm.core.sampling.pcg64 import WORD, pcg64_numbers
 from llterm.core.sampling.sampler_settings import SamplerSettings
 
 _KNOWN = 2
@@ -22,7 +22,7 @@ Line = tuple[int, int]
 """A seed and the number of a line."""
 
 
-class PlaceNumbers:
+class RandomGenerators:
     """Numbers of the places of lines. For one thread at a time."""
 
     def __init__(self) -> None:
@@ -31,29 +31,32 @@ class PlaceNumbers:
         self._lines: dict[Line, tuple[int, list[Numbers]]] = {}
         """A place, and the numbers there and at those after it."""
 
-    def of(self, places: Iterable[tuple[SamplerSettings, int, int]]) -> list[PlaceChance]:
+    def of(self, places: Iterable[tuple[SamplerSettings, int, int]]) -> list[RandomGenerator]:
         """Those of places: settings with a seed or without, tokens before it, number of its
         line."""
-        chances: list[PlaceChance] = []
-        unknown: list[PlaceChance] = []
+        chances: list[RandomGenerator] = []
+        unknown: list[RandomGenerator] = []
+        unseeded: list[RandomGenerator] = []
         for settings, place, number in places:
-            chance = PlaceChance(settings, place, number)
+            chance = RandomGenerator(settings, place, number)
             chances.append(chance)
             if settings.seed is None:
-                chance.known = tuple(self._chance.random(_KNOWN).tolist())
+                unseeded.append(chance)
+                continue
+            line = self._lines.get((settings.seed, number))
+            if line is not None and 0 <= place - line[0] < _AHEAD:
+                chance.known = line[1][place - line[0]]
             else:
-                chance.known = self._known(settings.seed, place, number)
-                if not chance.known:
-                    unknown.append(chance)
+                unknown.append(chance)
+        if unseeded:
+            numbers = self._chance.random((len(unseeded), _KNOWN)).tolist()
+            for chance, known in zip(unseeded, numbers, strict=True):
+                chance.known = tuple(known)
         if unknown:
             self._look_ahead(unknown)
         return chances
 
-    def _known(self, seed: int, place: int, number: int) -> Numbers:
-        line = self._lines.get((seed, number))
-        return line[1][place - line[0]] if line and 0 <= place - line[0] < _AHEAD else ()
-
-    def _look_ahead(self, chances: Iterable[PlaceChance]) -> None:
+    def _look_ahead(self, chances: Iterable[RandomGenerator]) -> None:
         """Compute at once what is not at hand, but of larger integers than can be."""
         asked = [
             (chance, seed)
@@ -69,14 +72,14 @@ class PlaceNumbers:
         starts = [(seed, chance.place, chance.number) for chance, seed in asked]
         seeds = np.repeat(np.array(starts, np.int64).T, _AHEAD, axis=1)
         seeds[1] += np.tile(np.arange(_AHEAD), len(asked))
-        numbers = [*zip(*first_numbers(seeds, _KNOWN).tolist(), strict=True)]
+        numbers = [*zip(*pcg64_numbers(seeds, _KNOWN).tolist(), strict=True)]
         for index, (chance, seed) in enumerate(asked):
             own = numbers[index * _AHEAD : (index + 1) * _AHEAD]
             self._lines[seed, chance.number] = chance.place, own
             chance.known = own[0]
 
 
-class PlaceChance:
+class RandomGenerator:
     """The numbers of one place from 0 (with) to 1 (without), one after the other. Making a
     generator takes longer than many a row: it is made when it is asked for more than is known."""
 
