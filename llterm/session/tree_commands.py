@@ -1,6 +1,6 @@
 """Commands on the tree of a loom. Each is one step of the log, but for how the tree is looked at.
 
-Nodes are named by id (`Loom.nodes`), places in a node by bytes. Every command raises UsageError
+Nodes are named by id (`LoomTree.nodes`), places in a node by bytes. Every command raises UsageError
 where the loom can only be read, where the node is not there, or where the command makes no sense.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 from llterm.core import tree_edits
 from llterm.core.edits import lead, split, whole
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece
+from llterm.core.loom_tree import ROOT, LoomNode, LoomTree, Marks, Piece
 from llterm.core.pieces import TokenSpan, token_edges
 from llterm.core.provenance import Arrival, Provenance, provenance_text
 from llterm.core.tree_outline import ORDERS
@@ -31,7 +31,7 @@ class TreeCommands:
         self._undo_log = manuscript.undo_log
 
     @property
-    def _loom(self) -> Loom:
+    def _loom(self) -> LoomTree:
         return self._undo_log.loom
 
     # --- nodes
@@ -233,10 +233,10 @@ class TreeCommands:
         work(step)
         return self._manuscript.finish(step)
 
-    def _with(self, step: UndoStep) -> tuple[Loom, UndoStep, Callable[[], int]]:
+    def _with(self, step: UndoStep) -> tuple[LoomTree, UndoStep, Callable[[], int]]:
         return self._loom, step, self._undo_log.new_node
 
-    def _token(self, node: Node, nth: int) -> tuple[int, TokenSpan]:
+    def _token(self, node: LoomNode, nth: int) -> tuple[int, TokenSpan]:
         """A node's nth whole token, and the bytes of the node before it."""
         at = 0
         for span in self._loom.spans(node):
@@ -277,7 +277,7 @@ class TreeCommands:
 
     def _hang(self, step: UndoStep, parent: int, piece: Piece) -> int:
         number, id = self._undo_log.new_piece(piece), self._undo_log.new_node()
-        step.put(self._loom, id, Node(id, parent, whole(self._loom, number)))
+        step.put(self._loom, id, LoomNode(id, parent, whole(self._loom, number)))
         return id
 
     def _write(self, label: str, parent: int, text: str) -> int:
@@ -303,7 +303,7 @@ class TreeCommands:
         if marks != before:
             self._do(label, lambda step: step.mark(self._loom, id, marks))
 
-    def _node(self, id: int) -> Node:
+    def _node(self, id: int) -> LoomNode:
         """A node of the tree. What is being typed is ended first: it may make nodes anew."""
         self._manuscript.checkpoint()
         if id == ROOT or not self._loom.holds(id):
@@ -315,7 +315,7 @@ class TreeCommands:
         if id != ROOT:
             self._node(id)
 
-    def _inside(self, node: Node, size: int) -> None:
+    def _inside(self, node: LoomNode, size: int) -> None:
         if not 0 < size < node.size:
             raise UsageError(
                 "A node cannot be cut there", f"It has {node.size} bytes.", "Cut inside of it."
