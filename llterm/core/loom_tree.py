@@ -245,9 +245,9 @@ class LoomTree:
         for piece, start, stop in slices:
             yield from runs(self.pieces[piece], start, stop)
 
-    def runs_before(self, size: int) -> list[Run]:
-        """The story's first `size` bytes as runs."""
-        path, before = self.path(), list[Run]()
+    def runs_before(self, size: int, id: int | None = None) -> list[Run]:
+        """The first `size` bytes of the story, or of the path to a node, as runs."""
+        path, before = self.path(id), list[Run]()
         self.pieces.fetch(piece.piece for node in path for piece in node.slices)
         for node in path:
             if size <= 0:
@@ -255,6 +255,10 @@ class LoomTree:
             before += self.runs(node, min(size, node.size))
             size -= node.size
         return before
+
+    def runs_to(self, id: int) -> list[Run]:
+        """The path to the end of a node as runs."""
+        return self.runs_before(sum(node.size for node in self.path(id)), id)
 
     def spans(self, node: LoomNode) -> Iterator[TokenSpan]:
         """A node's text token by token, with what each was at birth."""

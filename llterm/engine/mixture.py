@@ -301,11 +301,15 @@ class Mix:
         return sum((source.spent for source in self.sources), Cost())
 
     async def close(self) -> None:
+        await self.leave()
+        for source in self.sources:
+            await source.close()
+
+    async def leave(self) -> None:
+        """End the mix; its models stay open, for who had them before."""
         for end in self._end_listening:
             end()
         await self.company.close()
-        for source in self.sources:
-            await source.close()
 
     def begin(self, anchor: Anchor) -> None:
         """Count turns from the end of this text on."""

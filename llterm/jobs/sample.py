@@ -111,6 +111,8 @@ class SampleResult:
 
 Ended = Callable[[SampledText], None]
 """Hears of each sample as it ends."""
+Followed = Callable[[SampledText], None]
+"""Hears of each sample that got a token."""
 
 
 async def sample(
@@ -118,6 +120,7 @@ async def sample(
     options: SampleOptions,
     listener: Listener = SILENCE,
     ended: Ended = lambda _: None,
+    followed: Followed = lambda _: None,
 ) -> SampleResult:
     """Draw them all, side by side. A loom's own sampler settings count. Raises LltermError."""
     (name,) = names_of(request)
@@ -135,7 +138,7 @@ async def sample(
         chain = await Chains(backend.vocabulary).told(begun.sampling)
         drawing = await asyncio.to_thread(_drawing, options, begun, backend, prompt, rules, chain)
         start = time.monotonic()
-        samples = await _drawn(drawing, listener, ended)
+        samples = await _drawn(drawing, listener, ended, followed)
         return SampleResult(
             model=name,
             vocabulary=backend.vocabulary,
@@ -152,7 +155,9 @@ async def sample(
         )
 
 
-async def _drawn(drawing: Drawing, listener: Listener, ended: Ended) -> Sequence[SampledText]:
+async def _drawn(
+    drawing: Drawing, listener: Listener, ended: Ended, followed: Followed
+) -> Sequence[SampledText]:
     """Every sample, as far as it was drawn; of one that the source could not go on with, why."""
     samples = [SampledText(each) for each in drawing.samples]
     left, count = dict(enumerate(samples)), 0
@@ -162,6 +167,7 @@ async def _drawn(drawing: Drawing, listener: Listener, ended: Ended) -> Sequence
                 number = drawn.sample.number
                 token = SampledToken(drawn.token, drawn.choice.logprob, drawn.choice.p)
                 samples[number].tokens.append(token)
+                followed(samples[number])
                 count += 1
                 listener.say(f"Drawing: {count:,} tokens")
                 if drawn.sample.finish is not None:
