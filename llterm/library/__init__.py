@@ -6,4 +6,5 @@ The work is done by `jobs` and `session`; here are its names, its threads and it
 import logging
 
 # What a library says is heard where its user listens, and not written on the screen.
-logging.getLogger("llterm").addHandler(logging.NullHandler())
+for _name in ("llterm", "llama.cpp"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())

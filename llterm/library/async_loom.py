@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Self, Unpack
 
-from llterm.library.call_settings import DrawSettings, SearchSettings, Texts
+from llterm.library.call_settings import DrawSettings, SearchSettings, Texts, growth_rules
 from llterm.library.leaf_pipeline import AsyncLeaves, PipelineRun
 from llterm.library.loom_base import OpenLoom
-from llterm.library.loom_core import GrownToken, LoomCore, growth_rules
+from llterm.library.loom_core import GrownToken, LoomCore
 from llterm.library.loop_thread import HereAlone
 from llterm.library.text_results import MadeText, NextTokens
 from llterm.library.tree_node import TreeNode

@@ -14,7 +14,6 @@ from llterm.core.classification.calibrations import CalibrationKind, Normalizati
 from llterm.core.mixing.mix_recipe import Mode
 from llterm.jobs.comparison_plan import CompareOptions
 from llterm.jobs.request import Request
-from llterm.jobs.sample import SampleOptions
 from llterm.jobs.score import ScoreOptions
 from llterm.library.async_loom import AsyncLoom, AsyncNode
 from llterm.library.call_settings import (
@@ -23,7 +22,7 @@ from llterm.library.call_settings import (
     SearchSettings,
     Several,
     Texts,
-    stop_texts,
+    sample_options,
 )
 from llterm.library.loom_core import LoomCore
 from llterm.library.loop_thread import HereAlone
@@ -102,7 +101,7 @@ class AsyncModel:
         **settings: Unpack[DrawSettings],
     ) -> AsyncGenerator[TextPiece]:
         """As `Model.generate`: an async iterator. Closing it (`aclose`) stops it."""
-        options = SampleOptions(1, tokens, sentence, stop_texts(stop), heal)
+        options = sample_options(1, tokens, stop, sentence=sentence, heal=heal)
         return self._core.generate(self._request(text, chat, system), options, settings)
 
     async def sample(
@@ -119,7 +118,7 @@ class AsyncModel:
         **settings: Unpack[DrawSettings],
     ) -> tuple[MadeText, ...]:
         """As `Model.sample`."""
-        options = SampleOptions(n, tokens, sentence, stop_texts(stop), heal)
+        options = sample_options(n, tokens, stop, sentence=sentence, heal=heal)
         return await self._core.sample(self._request(text, chat, system), options, settings)
 
     async def suggest(

@@ -14,7 +14,11 @@ from llterm.constraints import spec
 from llterm.constraints.spec import Constraint
 from llterm.core.json_text import json_text
 from llterm.errors import UsageError
+from llterm.jobs.sample import SampleOptions
+from llterm.session.growth import GrowthRules
 
+MOST_TEXTS = 1000
+MOST_TOKENS = 1_000_000
 Several = list[str] | tuple[str, ...]
 Texts = str | Several
 """A text, or several."""
@@ -157,6 +161,38 @@ def checked(table: str, name: str, value: object) -> Any:
         return row.check(_plain(row, value))
     except ValueError as wrong:
         raise UsageError(f"Wrong value for {name}", f"{wrong}.", row.help) from wrong
+
+
+def data_of(text: str | bytes) -> bytes:
+    """A text's bytes; of Python's stand-ins for broken bytes those, of other halves of characters
+    `?`."""
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+def check_counts(n: int, tokens: int) -> None:
+    """Raise UsageError where so many texts of so many tokens make no sense."""
+    for name, value, most in (("n", n, MOST_TEXTS), ("tokens", tokens, MOST_TOKENS)):
+        if not 1 <= value <= most:
+            raise UsageError(f"{name} is {value:,}", f"It may be 1 to {most:,}.", "")
+
+
+def sample_options(
+    n: int, tokens: int, stop: Texts, *, sentence: bool, heal: bool
+) -> SampleOptions:
+    """How texts are drawn. Raises UsageError for numbers that make no sense."""
+    check_counts(n, tokens)
+    return SampleOptions(n, tokens, sentence, stop_texts(stop), heal)
+
+
+def growth_rules(n: int, tokens: int, stop: Texts, *, sentence: bool, heal: bool) -> GrowthRules:
+    """How children grow. Raises UsageError for numbers that make no sense."""
+    check_counts(n, tokens)
+    return GrowthRules(n, tokens, sentence, stop_texts(stop), heal)
 
 
 def stop_texts(stop: Texts) -> tuple[str, ...]:

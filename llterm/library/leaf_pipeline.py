@@ -15,8 +15,8 @@ from inspect import isawaitable
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from llterm.errors import LltermError
-from llterm.library.call_settings import DrawSettings, Texts
-from llterm.library.loom_core import LoomCore, growth_rules
+from llterm.library.call_settings import DrawSettings, Texts, growth_rules
+from llterm.library.loom_core import LoomCore
 from llterm.library.loop_thread import DocumentThread, LoopThread
 from llterm.library.tree_node import TreeNode
 from llterm.number_format import count_of

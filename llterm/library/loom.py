@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
-from llterm.library.call_settings import DrawSettings, SearchSettings, Several, Texts
+from llterm.library.call_settings import (
+    DrawSettings,
+    SearchSettings,
+    Several,
+    Texts,
+    growth_rules,
+)
 from llterm.library.leaf_pipeline import Leaves, PipelineRun
 from llterm.library.loom_base import OpenLoom
-from llterm.library.loom_core import GrownToken, LoomCore, growth_rules
+from llterm.library.loom_core import GrownToken, LoomCore
 from llterm.library.loop_thread import LoopThread, Stream
 from llterm.library.text_results import MadeText, NextTokens
 from llterm.library.tree_node import TreeNode

@@ -25,11 +25,10 @@ from llterm.errors import LltermError, UsageError
 from llterm.jobs.request import Request
 from llterm.library.call_settings import (
     DrawSettings,
-    Texts,
     check_names,
     constraint_of,
+    data_of,
     sampler_values,
-    stop_texts,
 )
 from llterm.library.model_core import ModelCore
 from llterm.session.document import Document
@@ -38,8 +37,6 @@ from llterm.store.stored_settings import read_sampling
 
 T = TypeVar("T")
 
-MOST_CHILDREN = 1000
-MOST_TOKENS = 1_000_000
 PROMPT, RESPONSE = "Prompt: ", "\n\nResponse:\n\n"
 """What is shown around what a person says to a chat model, as N8Loom shows it."""
 
@@ -99,8 +96,7 @@ class LoomCore:
     ) -> LoomCore:
         """A new loom, kept in a file where there is a path. Raises UsageError where that exists."""
         opened, shown = await _chat_root(model, chat or Chat())
-        data = text.encode("utf-8", "surrogateescape")
-        document = Document.scratch(data, model.config.weave)
+        document = Document.scratch(data_of(text), model.config.weave)
         document.chat = chat_text(chat) if chat is not None else ""
         document.prefix = prefix
         return cls(model, document if path is None else _saved(document, path), opened, shown)
@@ -330,16 +326,6 @@ class LoomCore:
 
     def _sampling(self) -> Sampling:
         return read_sampling(self.document.sampling) or self.model.config.sampling
-
-
-def growth_rules(
-    count: int, tokens: int, stop: Texts, *, sentence: bool, heal: bool
-) -> GrowthRules:
-    """How children grow. Raises UsageError for numbers that make no sense."""
-    for name, value, most in (("n", count, MOST_CHILDREN), ("tokens", tokens, MOST_TOKENS)):
-        if not 1 <= value <= most:
-            raise UsageError(f"{name} is {value:,}", f"It may be 1 to {most:,}.", "")
-    return GrowthRules(count, tokens, sentence, stop_texts(stop), heal)
 
 
 def _saved(document: Document, path: Path) -> Document:

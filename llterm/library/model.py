@@ -13,7 +13,6 @@ from llterm.core.classification.calibrations import CalibrationKind, Normalizati
 from llterm.core.mixing.mix_recipe import Mode
 from llterm.jobs.comparison_plan import CompareOptions
 from llterm.jobs.request import Request
-from llterm.jobs.sample import SampleOptions
 from llterm.jobs.score import ScoreOptions
 from llterm.library.call_settings import (
     DrawSettings,
@@ -21,7 +20,7 @@ from llterm.library.call_settings import (
     SearchSettings,
     Several,
     Texts,
-    stop_texts,
+    sample_options,
 )
 from llterm.library.loom import Loom, Node
 from llterm.library.loom_core import LoomCore
@@ -131,7 +130,7 @@ class Model:
         `heal`: finish a word that the text ends in first. `settings`: the sampler's, and what is to
         be fitted.
         """
-        options = SampleOptions(1, tokens, sentence, stop_texts(stop), heal)
+        options = sample_options(1, tokens, stop, sentence=sentence, heal=heal)
         request = self._request(text, chat, system)
         return Stream(self._thread, self._core.generate(request, options, settings))
 
@@ -149,7 +148,7 @@ class Model:
         **settings: Unpack[DrawSettings],
     ) -> tuple[MadeText, ...]:
         """`n` ways to go on, drawn side by side: as `llterm sample`. Parameters as `generate`'s."""
-        options = SampleOptions(n, tokens, sentence, stop_texts(stop), heal)
+        options = sample_options(n, tokens, stop, sentence=sentence, heal=heal)
         request = self._request(text, chat, system)
         return self._run(self._core.sample(request, options, settings))
 

@@ -47,6 +47,7 @@ from llterm.library.call_settings import (
     SearchSettings,
     check_names,
     constraint_of,
+    data_of,
     opening_values,
     sampler_values,
     weave_values,
@@ -137,11 +138,10 @@ class ModelCore:
 
     def request(self, text: str | bytes, chat: Messages | None, system: str = "") -> Request:
         """A text for it; `chat`: what that is a reply to."""
-        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         return Request(
             config=self.config,
             models=(self.name,),
-            text=data,
+            text=data_of(text),
             backends=(self.backend,),
             chat=None if chat is None and not system else read_messages(chat or (), system),
         )
@@ -234,7 +234,7 @@ class ModelCore:
         self, request: Request, at: int | None, candidate: str | None, how: AttributionSettings
     ) -> results.TokenAttribution:
         """What led it to a token."""
-        wanted = None if candidate is None else candidate.encode("utf-8", "surrogateescape")
+        wanted = None if candidate is None else data_of(candidate)
         options = attribute.AttributeOptions(how, at, wanted)
         return results.attributed(await self.work.run(attribute.attribute(request, options)))
 
@@ -261,8 +261,7 @@ class ModelCore:
 
     async def tokenize(self, text: str | bytes) -> tuple[int, ...]:
         """A text's tokens, without those that it wants before any text."""
-        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-        return await self.work.run(self.backend.vocabulary.tokenize(data))
+        return await self.work.run(self.backend.vocabulary.tokenize(data_of(text)))
 
     def detokenize(self, tokens: Collection[int]) -> bytes:
         """The text that these stand for. Raises UsageError for what is no token."""
