@@ -71,6 +71,12 @@ class AsyncNode(TreeNode):
         source = self._core.stream([self.id], rules, settings, made)
         return AsyncNodeStream(source, made, self._at)
 
+    async def ramify(
+        self, text: Texts | None = None, **settings: Any
+    ) -> AsyncNode | list[AsyncNode]:
+        """As `Node.ramify`: `write` with a text or several, else `grow`."""
+        return await self.grow(**settings) if text is None else self.write(text)
+
     async def next(self, top: int = 10, **settings: Unpack[DrawSettings]) -> NextTokens:
         """As `Node.next`."""
         return await self._core.model.next(self._core.request(self.id), top, settings)
@@ -82,6 +88,10 @@ class AsyncNode(TreeNode):
     def leaves(self) -> AsyncLeaves[AsyncNode]:
         """As `Node.leaves`: what its stages call may be coroutines."""
         return AsyncLeaves(lambda: PipelineRun(self._core, self._thread, self._at, self.id))
+
+    async def at_leaves(self, work: Callable[[AsyncNode], Any]) -> list[Any]:
+        """As `Node.at_leaves`: what it returns is awaited where it can be."""
+        return await self.apply_at_leaves(work)
 
     async def apply_at_leaves(self, *stages: Callable[[AsyncNode], Any]) -> list[Any]:
         """As `Node.apply_at_leaves`: what a stage returns is awaited where it can be."""
@@ -126,7 +136,7 @@ class AsyncLoom(OpenLoom[AsyncNode]):
 
     async def close(self) -> None:
         """As `Loom.close`."""
-        self._thread.call(self._close)
+        self._thread.call(self._core.close)
 
     async def __aenter__(self) -> Self:
         return self

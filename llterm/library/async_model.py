@@ -12,6 +12,7 @@ from llterm.core.attribution_methods import AttributionSettings
 from llterm.core.attribution_methods import Method as AttributionMethod
 from llterm.core.classification.calibrations import CalibrationKind, Normalization
 from llterm.core.mixing.mix_recipe import Mode
+from llterm.core.query import Cost
 from llterm.jobs.comparison_plan import CompareOptions
 from llterm.jobs.request import Request
 from llterm.jobs.score import ScoreOptions
@@ -87,6 +88,11 @@ class AsyncModel:
     def context(self) -> int:
         """Most tokens that it sees."""
         return self._core.backend.capabilities.context
+
+    @property
+    def spent(self) -> Cost:
+        """What was evaluated and asked since it was opened: tokens, decodes, requests."""
+        return self._core.backend.spent
 
     def generate(
         self,
@@ -273,7 +279,7 @@ class AsyncModel:
 
     def _opened(self, core: LoomCore) -> AsyncLoom:
         loom = AsyncLoom(core, self._thread)
-        self._core.ending.append(loom._close)
+        self._core.ending.append(core.close)
         return loom
 
     def _request(self, place: AsyncPlace, chat: Messages | None, system: str) -> Request:

@@ -29,8 +29,9 @@ class Node(TreeNode):
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """Its own tokens: a model's as they were drawn, a person's text as the model reads it
-        alone; of a chat's root the chat."""
+        """Its own tokens: a model's as they were drawn, less those that only write the end of the
+        text before again (healing); a person's text as the model reads it alone; of a chat's root
+        the chat."""
         return tuple(id for id, _ in self._thread.run(self._core.tokens(self.id)))
 
     def path_tokens(self, exclude: int = 0) -> tuple[int, ...]:
@@ -178,7 +179,7 @@ class Loom(OpenLoom[Node]):
 
     def close(self) -> None:
         """Write what is not written yet, and give its file free. May be called again."""
-        self._thread.call(self._close)
+        self._thread.call(self._core.close)
 
     def __enter__(self) -> Self:
         return self

@@ -29,17 +29,16 @@ class OpenLoom(Generic[N]):
         self._thread = thread
         self._node = node
         self._title = title
-        self._closed = False
 
     def __repr__(self) -> str:
-        where = "closed" if self._closed else self.file or "in memory"
+        where = "closed" if self._core.closed else self.file or "in memory"
         return f"<{self._title} {where}>"
 
     @property
     def root(self) -> N:
         """The node that everything hangs under: the beginning; where there is none, or several, a
         node without text; in a chat the chat, as the model reads it."""
-        return self._node(self._core.root)
+        return self._node(self._call(lambda: self._core.root))
 
     @property
     def head(self) -> N:
@@ -116,11 +115,5 @@ class OpenLoom(Generic[N]):
         return self._call(work)
 
     def _call(self, work: Callable[[], T]) -> T:
-        if self._closed:
-            raise UsageError("This loom is closed", "", "Open it again.")
+        self._core.check_open()
         return self._thread.call(work)
-
-    def _close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._core.document.close()

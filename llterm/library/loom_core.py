@@ -83,6 +83,7 @@ class LoomCore:
         """`opened`, `shown`: a chat at the root as the model reads it, tokens and text."""
         self.model = model
         self.document = document
+        self.closed = False
         self._opened = opened
         self._shown = shown
         children = document.loom.children.get(ROOT, [])
@@ -119,8 +120,20 @@ class LoomCore:
 
     # --- nodes as they are
 
+    def check_open(self) -> None:
+        """Raise UsageError once it was closed: what is written then would be kept nowhere."""
+        if self.closed:
+            raise UsageError("This loom is closed", "", "Open it again.")
+
+    def close(self) -> None:
+        """Write what is not written yet, and give its file free. May be called again."""
+        if not self.closed:
+            self.closed = True
+            self.document.close()
+
     def held(self, id: int) -> int:
         """The id, of a node that is there. Raises UsageError."""
+        self.check_open()
         if not self.document.loom.holds(id):
             raise UsageError("That branch is not there", "It was undone or deleted.", "Undo that.")
         return id
@@ -173,14 +186,16 @@ class LoomCore:
         return known if len(known) == len(logprobs) else None
 
     async def tokens(self, id: int) -> list[tuple[int, bytes]]:
-        """A node's own tokens, and what each adds: a model's as they were drawn, a person's text as
-        the model reads it alone."""
+        """A node's own tokens, and what each adds: a model's as they were drawn, less those that
+        only write the end of the text before again; a person's text as the model reads it alone."""
         if self.held(id) == ROOT:
             return [(token, b"") for token in self._opened]
         loom, vocabulary = self.document.loom, self.model.backend.vocabulary
         told: list[tuple[int, bytes]] = []
         for span in list(loom.spans(loom.nodes[id])):
             piece, index = span.piece, span.index
+            if not span.data:
+                continue
             if index is not None and piece.ids and piece.fingerprint == vocabulary.fingerprint:
                 told.append((piece.ids[index], span.data))
             else:

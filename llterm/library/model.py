@@ -11,6 +11,7 @@ from llterm.core.attribution_methods import AttributionSettings
 from llterm.core.attribution_methods import Method as AttributionMethod
 from llterm.core.classification.calibrations import CalibrationKind, Normalization
 from llterm.core.mixing.mix_recipe import Mode
+from llterm.core.query import Cost
 from llterm.jobs.comparison_plan import CompareOptions
 from llterm.jobs.request import Request
 from llterm.jobs.score import ScoreOptions
@@ -98,6 +99,11 @@ class Model:
     def context(self) -> int:
         """Most tokens that it sees."""
         return self._core.backend.capabilities.context
+
+    @property
+    def spent(self) -> Cost:
+        """What was evaluated and asked since it was opened: tokens, decodes, requests."""
+        return self._core.backend.spent
 
     def close(self) -> None:
         """End what it does for anybody, close its looms, and free it. May be called again."""
@@ -336,7 +342,7 @@ class Model:
 
     def _opened(self, core: LoomCore) -> Loom:
         loom = Loom(core, self._thread)
-        self._core.ending.append(loom._close)
+        self._core.ending.append(core.close)
         return loom
 
     def _request(self, place: Place, chat: Messages | None, system: str) -> Request:

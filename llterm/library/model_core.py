@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -130,11 +130,11 @@ class ModelCore:
         if self.work.closed:
             return
         await self.work.close()
-        try:
+        async with AsyncExitStack() as stack:
+            # Whichever of them fails, the others are done.
+            stack.push_async_callback(self.backend.close)
             for end in self.ending:
-                end()
-        finally:
-            await self.backend.close()
+                stack.callback(end)
 
     def request(self, text: str | bytes, chat: Messages | None, system: str = "") -> Request:
         """A text for it; `chat`: what that is a reply to."""
@@ -172,6 +172,8 @@ class ModelCore:
         held = HeldText()
         try:
             while (piece := await pieces.get()) is not None:
+                if self.work.closed:
+                    raise closed_error()
                 token, data = piece
                 yield results.TextPiece(
                     token.token.id, data, held.add(data), token.logprob, token.p

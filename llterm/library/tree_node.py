@@ -33,8 +33,9 @@ class TreeNode:
         return hash((id(self._core), self.id))
 
     def __repr__(self) -> str:
-        if not self._call(lambda: self._core.document.loom.holds(self.id)):
-            return f"<{type(self).__name__} {self.id}, deleted>"
+        if self._core.closed or not self._call(lambda: self._core.document.loom.holds(self.id)):
+            why = "closed" if self._core.closed else "deleted"
+            return f"<{type(self).__name__} {self.id}, {why}>"
         text, count = self.text, self.count() - 1
         shown = text if len(text) <= 40 else text[:39] + "…"
         return f"<{type(self).__name__} {self.id} {shown!r}, {count} below>"
@@ -213,6 +214,7 @@ class TreeNode:
         return self._core.held(self.id)
 
     def _call(self, work: Callable[[], T]) -> T:
+        self._core.check_open()
         return self._thread.call(work)
 
     def _at(self, id: int) -> Self:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import llterm
 from llterm.config.schema import SAMPLING, WEAVE
-from llterm.library.call_settings import SamplerKnobs, WeaveKnobs
-from llterm.library.model import Model
-from llterm.library.async_model import AsyncModel
-from llterm.library.loom import Loom, Node
 from llterm.library.async_loom import AsyncLoom, AsyncNode
+from llterm.library.async_model import AsyncModel
+from llterm.library.call_settings import SamplerKnobs, WeaveKnobs
+from llterm.library.loom import Loom, Node
+from llterm.library.model import Model
 
 
 def test_every_public_name_is_there_and_is_known_to_type_checkers() -> None:
