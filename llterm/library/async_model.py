@@ -12,7 +12,7 @@ from llterm.core.attribution_methods import AttributionSettings
 from llterm.core.attribution_methods import Method as AttributionMethod
 from llterm.core.classification.calibrations import CalibrationKind, Normalization
 from llterm.core.mixing.mix_recipe import Mode
-from llterm.core.query import Cost
+from llterm.core.query import Cost, HeldPath
 from llterm.jobs.comparison_plan import CompareOptions
 from llterm.jobs.request import Request
 from llterm.jobs.score import ScoreOptions
@@ -250,6 +250,40 @@ class AsyncModel:
         options = CompareOptions(tokens=tokens, window=window, stride=stride)
         request = self._request(text, None, "")
         return await self._core.compare(_cores(others), request, options)
+
+    async def prefill(
+        self, text: AsyncPlace, *, chat: Messages | None = None, system: str = ""
+    ) -> int:
+        """As `Model.prefill`."""
+        return await self._core.prefill(self._request(text, chat, system))
+
+    async def cached(
+        self, text: AsyncPlace, *, chat: Messages | None = None, system: str = ""
+    ) -> HeldPath:
+        """As `Model.cached`."""
+        return await self._core.cached(self._request(text, chat, system))
+
+    async def pin(
+        self, text: AsyncPlace, *, chat: Messages | None = None, system: str = ""
+    ) -> None:
+        """As `Model.pin`."""
+        await self._core.pin(self._request(text, chat, system))
+
+    async def release(
+        self, text: AsyncPlace, *, chat: Messages | None = None, system: str = ""
+    ) -> bool:
+        """As `Model.release`."""
+        return await self._core.release(self._request(text, chat, system))
+
+    async def save(
+        self, text: AsyncPlace, path: str | Path, *, chat: Messages | None = None, system: str = ""
+    ) -> None:
+        """As `Model.save`."""
+        await self._core.save_state(self._request(text, chat, system), Path(path))
+
+    async def load(self, path: str | Path) -> int:
+        """As `Model.load`."""
+        return await self._core.load_state(Path(path))
 
     async def tokenize(self, text: str | bytes) -> tuple[int, ...]:
         """As `Model.tokenize`."""

@@ -18,9 +18,8 @@ from llterm.core.loom_tree import PERSON, ROOT
 from llterm.core.sampling.sampler_chain import Chains
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.core.tokens import Tail, draft_tokens
-from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
-from llterm.engine.weave import check_constraints, rules_for
+from llterm.engine.weave import check_constraints
 from llterm.errors import LltermError, UsageError
 from llterm.jobs.request import Request
 from llterm.library.call_settings import (
@@ -32,7 +31,7 @@ from llterm.library.call_settings import (
 )
 from llterm.library.model_core import ModelCore
 from llterm.session.document import Document
-from llterm.session.growth import Growth, GrowthRules, check_open, prompt_at
+from llterm.session.growth import Growth, GrowthRules, check_open
 from llterm.store.stored_settings import read_sampling
 
 T = TypeVar("T")
@@ -205,11 +204,7 @@ class LoomCore:
 
     async def prompt_tokens(self, id: int) -> Tail:
         """What the model reads before it goes on from a node, as much as it sees."""
-        rules = rules_for(WeaveSettings(heal=False), self.model.backend)
-        prompt = await self.model.work.run(
-            prompt_at(self.document, self.held(id), self.model.backend, rules)
-        )
-        return prompt.tokens
+        return await self.model.prompt(self.request(id))
 
     # --- nodes as they become
 

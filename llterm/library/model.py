@@ -11,7 +11,7 @@ from llterm.core.attribution_methods import AttributionSettings
 from llterm.core.attribution_methods import Method as AttributionMethod
 from llterm.core.classification.calibrations import CalibrationKind, Normalization
 from llterm.core.mixing.mix_recipe import Mode
-from llterm.core.query import Cost
+from llterm.core.query import Cost, HeldPath
 from llterm.jobs.comparison_plan import CompareOptions
 from llterm.jobs.request import Request
 from llterm.jobs.score import ScoreOptions
@@ -301,6 +301,40 @@ class Model:
         options = CompareOptions(tokens=tokens, window=window, stride=stride)
         request = self._request(text, None, "")
         return self._run(self._core.compare(_cores(others), request, options))
+
+    # --- cached states
+
+    def prefill(self, text: Place, *, chat: Messages | None = None, system: str = "") -> int:
+        """Evaluate a text, or a node's path, so that what is asked after it begins at once. Returns
+        how many tokens that took: none of what is cached."""
+        return self._run(self._core.prefill(self._request(text, chat, system)))
+
+    def cached(self, text: Place, *, chat: Messages | None = None, system: str = "") -> HeldPath:
+        """How many tokens of its path, from the beginning on, are cached, and whether its state is
+        pinned. A question evaluates the others, and always the last one. Raises CapabilityMissing
+        where the model is on a server."""
+        return self._run(self._core.cached(self._request(text, chat, system)))
+
+    def pin(self, text: Place, *, chat: Messages | None = None, system: str = "") -> None:
+        """Keep its path's state, whatever else is asked, until it is released: what begins with the
+        path goes on from there. Raises as `cached`."""
+        self._run(self._core.pin(self._request(text, chat, system)))
+
+    def release(self, text: Place, *, chat: Messages | None = None, system: str = "") -> bool:
+        """Keep it no longer. Returns whether it was pinned."""
+        return self._run(self._core.release(self._request(text, chat, system)))
+
+    def save(
+        self, text: Place, path: str | Path, *, chat: Messages | None = None, system: str = ""
+    ) -> None:
+        """Write its path's state to a file, for `load` in another process. Raises as `cached`."""
+        self._run(self._core.save_state(self._request(text, chat, system), Path(path)))
+
+    def load(self, path: str | Path) -> int:
+        """Pin the state of a file that `save` wrote. Returns how many tokens its path has. Raises
+        UsageError for another model's, or a damaged one. As with a model's file: load what you
+        trust."""
+        return self._run(self._core.load_state(Path(path)))
 
     # --- tokens
 

@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -34,12 +34,14 @@ from llterm.core.held_text import HeldText
 from llterm.core.json_text import json_text
 from llterm.core.mixing.mix_recipe import Mode, Recipe
 from llterm.core.mixing.opinion_pools import OpinionPool
-from llterm.core.query import Backend
-from llterm.core.tokens import text_bytes
-from llterm.errors import UsageError
+from llterm.core.query import Backend, Failed, HeldPath, KeepsStates, Query
+from llterm.core.tokens import Anchor, Tail, text_bytes
+from llterm.core.tokens import Path as TokenPath
+from llterm.errors import CapabilityMissing, UsageError, reason
+from llterm.formats.exports import write_file
 from llterm.jobs import attribute, classify, compare, mix, next_token, sample, score, suggest
 from llterm.jobs.comparison_plan import CompareOptions
-from llterm.jobs.request import Request
+from llterm.jobs.request import Request, RequestStory
 from llterm.jobs.runner import SILENCE, absences, load_progress
 from llterm.library import text_results as results
 from llterm.library.call_settings import (
@@ -53,9 +55,12 @@ from llterm.library.call_settings import (
     weave_values,
 )
 from llterm.library.loop_thread import closed_error
+from llterm.regular_file import read_file
 from llterm.reports.classify_json import ClassifyLineFormat
 
 T = TypeVar("T")
+MOST_STATE = 8 << 30
+"""Bytes of a file with a state."""
 Progress = Callable[[float], None]
 """Told the share of a model that is loaded, 0 to 1, on llterm's thread."""
 Messages = str | Sequence[Mapping[str, str]]
@@ -265,6 +270,59 @@ class ModelCore:
         """A text's tokens, without those that it wants before any text."""
         return await self.work.run(self.backend.vocabulary.tokenize(data_of(text)))
 
+    # --- cached states, each derived from a token path
+
+    async def prompt(self, request: Request) -> Tail:
+        """What it reads before it goes on from a text, as much as it sees."""
+        begun = RequestStory.of(request, SILENCE.warn)
+        rules = replace(begun.rules, heal=False, depth=1)
+        return (await self.work.run(begun.prompt(self.backend, rules))).tokens
+
+    async def prefill(self, request: Request) -> int:
+        """Evaluate a path, so that what is asked after it begins at once. Returns how many tokens
+        were evaluated for that."""
+        tokens = await self.prompt(request)
+        return await self.work.run(self._evaluated(tokens))
+
+    async def _evaluated(self, tokens: Tail) -> int:
+        async with aclosing(self.backend.ask([Query(TokenPath(Anchor(tokens)))])) as answers:
+            async for answer in answers:
+                if isinstance(answer, Failed):
+                    raise answer.error
+                return answer.cost.tokens
+        return 0
+
+    async def cached(self, request: Request) -> HeldPath:
+        """How much of a path is evaluated already."""
+        return await self.work.run(self._states().held(await self.prompt(request)))
+
+    async def pin(self, request: Request) -> None:
+        """Keep a path's state whatever else is asked."""
+        await self.work.run(self._states().pin(await self.prompt(request)))
+
+    async def release(self, request: Request) -> bool:
+        """Keep it no longer."""
+        return await self.work.run(self._states().release(await self.prompt(request)))
+
+    async def save_state(self, request: Request, path: Path) -> None:
+        """Write a path's state to a file."""
+        data = await self.work.run(self._states().saved_state(await self.prompt(request)))
+        await asyncio.to_thread(_write_state_file, path, data)
+
+    async def load_state(self, path: Path) -> int:
+        """Pin the state of a file. Returns how many tokens its path has."""
+        data = await asyncio.to_thread(_read_state_file, path)
+        return len(await self.work.run(self._states().load_state(data, path.name)))
+
+    def _states(self) -> KeepsStates:
+        if not isinstance(self.backend, KeepsStates):
+            raise CapabilityMissing(
+                f"{self.name} does not show what it has cached",
+                "Its server, or its kind of model, keeps that to itself.",
+                "prefill works there too; a model of a file in this process shows all.",
+            )
+        return self.backend
+
     def detokenize(self, tokens: Collection[int]) -> bytes:
         """The text that these stand for. Raises UsageError for what is no token."""
         vocabulary = self.backend.vocabulary
@@ -364,6 +422,17 @@ def read_beginning(text: str, chat: bool | Messages, system: str) -> tuple[str, 
     if chat is True:
         return "", read_messages(text, system)
     return text, read_messages(chat or (), system)
+
+
+def _write_state_file(path: Path, data: bytes) -> None:
+    write_file(path.expanduser(), data)
+
+
+def _read_state_file(path: Path) -> bytes:
+    try:
+        return read_file(path.expanduser(), MOST_STATE)
+    except OSError as error:
+        raise UsageError(f"{path.name} cannot be read", f"{reason(error)}.", "") from error
 
 
 def _models(first: ModelCore, others: Sequence[ModelCore]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_any_text_is_taken(model: llterm.Model, text: str | bytes) -> None:
 
 
 def test_numbers_that_make_no_sense_are_refused_by_name(model: llterm.Model) -> None:
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "n is 0": lambda: model.sample(TEXT, 0),
         "tokens is -1": lambda: model.generate(TEXT, tokens=-1),
         "depth": lambda: model.suggest(TEXT, depth=0),
