@@ -7,7 +7,7 @@ from typing import Any, Self, Unpack
 
 from llterm.library.call_settings import DrawSettings, SearchSettings, Texts, growth_rules
 from llterm.library.leaf_pipeline import AsyncLeaves, PipelineRun
-from llterm.library.loom_base import OpenLoom
+from llterm.library.loom_base import LoomFace
 from llterm.library.loom_core import GrownToken, LoomCore
 from llterm.library.loop_thread import HereAlone
 from llterm.library.text_results import MadeText, NextTokens
@@ -127,7 +127,7 @@ class AsyncNodeStream:
         return [self._node(id) for id in self._made]
 
 
-class AsyncLoom(OpenLoom[AsyncNode]):
+class AsyncLoom(LoomFace[AsyncNode]):
     """A loom that is open, as `Loom`. What reads or changes its tree returns at once."""
 
     def __init__(self, core: LoomCore, thread: HereAlone) -> None:

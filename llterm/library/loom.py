@@ -13,7 +13,7 @@ from llterm.library.call_settings import (
     growth_rules,
 )
 from llterm.library.leaf_pipeline import Leaves, PipelineRun
-from llterm.library.loom_base import OpenLoom
+from llterm.library.loom_base import LoomFace
 from llterm.library.loom_core import GrownToken, LoomCore
 from llterm.library.loop_thread import LoopThread, Stream
 from llterm.library.text_results import MadeText, NextTokens
@@ -170,7 +170,7 @@ class NodeStream(Stream[GrownToken]):
         return [self._node(id) for id in self._made]
 
 
-class Loom(OpenLoom[Node]):
+class Loom(LoomFace[Node]):
     """A loom that is open. Leaving its with block, or its model's, closes it."""
 
     def __init__(self, core: LoomCore, thread: LoopThread) -> None:

@@ -19,7 +19,7 @@ N = TypeVar("N", bound=TreeNode)
 T = TypeVar("T")
 
 
-class OpenLoom(Generic[N]):
+class LoomFace(Generic[N]):
     """A loom that is open: its file is locked by it, and written as things happen."""
 
     def __init__(

@@ -240,7 +240,7 @@ class Classification:
 
 
 @dataclass(frozen=True, slots=True)
-class MixedToken:
+class MixToken:
     """A token that several models made."""
 
     data: bytes
@@ -262,7 +262,7 @@ class MixedText:
     """A text that several models made."""
 
     data: bytes
-    tokens: tuple[MixedToken, ...]
+    tokens: tuple[MixToken, ...]
     formula: str
     """What decided, in a line."""
     exact: bool
@@ -409,7 +409,7 @@ def classified(text: ClassifiedText, verdicts: Sequence[Verdict]) -> Iterator[Cl
 def mixed(result: MixResult) -> MixedText:
     """A mix's text."""
     tokens = tuple(
-        MixedToken(
+        MixToken(
             b"" if turn.token.special else turn.token.data,
             turn.p,
             turn.p_final,

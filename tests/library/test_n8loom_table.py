@@ -8,43 +8,14 @@ from pathlib import Path
 import llterm
 
 PAGE = (Path(__file__).parents[2] / "docs" / "library.md").read_text("utf-8")
-MEMBERS = [
-    "model",
-    "tokenizer",
-    "text",
-    "tokens",
-    "frag",
-    "children",
-    "parent",
-    "terminal",
-    "clip",
-    "trim",
-    "to_leaf",
-    "add_child",
-    "add_text_child",
-    "remove_child",
-    "get_prefix_cache",
-    "make_children",
-    "make_child_stream",
-    "ramify",
-    "get_prefix_text",
-    "get_prefix_tokens",
-    "get_display_text",
-    "display_text",
-    "crown",
-    "apply_all_children",
-    "at_all_leaves",
-    "apply_at_leaves",
-    "get_all_children",
-    "get_all_leaves",
-    "count_children",
-    "count_leaves",
-    "__repr__",
-    "user_prompt",
-    "chat_template_used",
-    "Heddle",
-    "Loom",
-]
+MEMBERS = re.findall(
+    r"\w+",
+    """model tokenizer text tokens frag children parent terminal clip trim to_leaf add_child
+    add_text_child remove_child get_prefix_cache make_children make_child_stream ramify
+    get_prefix_text get_prefix_tokens get_display_text display_text crown apply_all_children
+    at_all_leaves apply_at_leaves get_all_children get_all_leaves count_children count_leaves
+    __repr__ user_prompt chat_template_used Heddle Loom""",
+)
 ROWS = re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE.split("### N8Loom's names")[1], re.MULTILINE)[2:]
 
 
