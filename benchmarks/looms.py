@@ -14,7 +14,7 @@ from benchmarks.rows import Row
 from llterm.backends.scripted import ScriptedBackend
 from llterm.config import Config
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Node, Piece, PieceSlice
+from llterm.core.loom_tree import ROOT, LoomNode, Piece, PieceSlice
 from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews
@@ -64,7 +64,7 @@ def grow(path: Path, size: int) -> None:
         )  # fmt: skip
         on_story = id % 10 == 0
         above = story[-1] if on_story else parent
-        node = Node(id, above, (PieceSlice(id, 0, len(data)),))
+        node = LoomNode(id, above, (PieceSlice(id, 0, len(data)),))
         changes.nodes[id] = node
         step = UndoStep("accept", nodes={id: (None, node)}, facts={"head": (above, id)}, id=id)
         changes.steps[id] = step, False

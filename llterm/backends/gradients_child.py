@@ -27,7 +27,7 @@ LOADED = 0.1
 _out: TextIO = sys.stdout
 
 
-class Model:
+class GradientModel:
     """A causal language model as a function of its input embeddings."""
 
     def __init__(self, file: Path) -> None:
@@ -63,7 +63,7 @@ class Model:
         return logprobs.detach(), slope
 
 
-def answer(model: Model, asked: dict[str, Any]) -> dict[str, Any]:
+def answer(model: GradientModel, asked: dict[str, Any]) -> dict[str, Any]:
     """One question: `tokens`, `first`, `target`, `method`."""
     first, target = asked["first"], asked["target"]
     x = model.embed(asked["tokens"])
@@ -75,7 +75,7 @@ def answer(model: Model, asked: dict[str, Any]) -> dict[str, Any]:
     return {"values": values.tolist(), "logprob": float(logprobs)}
 
 
-def integrated(model: Model, x: Any, first: int, target: int) -> dict[str, Any]:
+def integrated(model: GradientModel, x: Any, first: int, target: int) -> dict[str, Any]:
     """Σ over the width of (x − b) · ∫ ∂ log p(b + α(x − b)) / ∂x dα, α from 0 to 1.
 
     The baseline b has the mean of all tokens' embeddings in place of every token from `first` on.
@@ -98,7 +98,7 @@ def integrated(model: Model, x: Any, first: int, target: int) -> dict[str, Any]:
     return {"values": values.tolist(), "logprob": whole, "gap": gap, "steps": steps}
 
 
-def integral(model: Model, x: Any, base: Any, target: int, steps: int) -> Any:
+def integral(model: GradientModel, x: Any, base: Any, target: int, steps: int) -> Any:
     """The mean gradient on the straight way from the baseline, shape of x."""
     import numpy as np
 
@@ -125,7 +125,7 @@ def serve(file: Path, questions: SimpleQueue[str]) -> None:
     asked = questions.get()
     tell({"progress": 0.0})
     try:
-        model = Model(file)
+        model = GradientModel(file)
     except (ValueError, KeyError, NotImplementedError, OSError, RuntimeError) as error:
         hint = "Attention and leaving tokens out work without transformers."
         tell({"error": [f"transformers cannot read {file.name}", str(error)[:300], hint]})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate
 
-from llterm.core.loom_tree import Loom
+from llterm.core.loom_tree import LoomTree
 
 _WORD = re.compile(rb"\s*[^\s]+|\s+")
 MOST_EXACT = 2000
@@ -41,7 +41,7 @@ class BranchComparison:
     parts: tuple[ComparedStretch, ...]
 
 
-def compare(loom: Loom, left_id: int, right_id: int) -> BranchComparison:
+def compare(loom: LoomTree, left_id: int, right_id: int) -> BranchComparison:
     """The paths to two nodes against each other."""
     left, right = loom.path(left_id), loom.path(right_id)
     together = 0
@@ -61,7 +61,7 @@ def compare(loom: Loom, left_id: int, right_id: int) -> BranchComparison:
     return BranchComparison(shared, parts)
 
 
-def _words(loom: Loom, ids: list[int]) -> Iterator[ComparedWord]:
+def _words(loom: LoomTree, ids: list[int]) -> Iterator[ComparedWord]:
     """The words of some nodes in a row, with what their tokens had at birth."""
     loom.pieces.fetch(part.piece for id in ids for part in loom.nodes[id].slices)
     spans = [span for id in ids for span in loom.spans(loom.nodes[id])]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Loom, Node, PieceSlice, cut
+from llterm.core.loom_tree import ROOT, LoomNode, LoomTree, PieceSlice, cut
 
 NewId = Callable[[], int]
 
 
-def whole(loom: Loom, piece: int) -> tuple[PieceSlice, ...]:
+def whole(loom: LoomTree, piece: int) -> tuple[PieceSlice, ...]:
     """All of a piece."""
     return (PieceSlice(piece, 0, len(loom.pieces.texts[piece])),)
 
 
 def replace_range(
-    loom: Loom,
+    loom: LoomTree,
     step: UndoStep,
     new_id: NewId,
     span: tuple[int, int, int],
@@ -37,34 +37,34 @@ def replace_range(
     made = None
     if piece is not None:
         made = new_id()
-        step.put(loom, made, Node(made, head, whole(loom, piece)))
+        step.put(loom, made, LoomNode(made, head, whole(loom, piece)))
         head = made
     for slices in tail:
         id = new_id()
-        step.put(loom, id, Node(id, head, slices))
+        step.put(loom, id, LoomNode(id, head, slices))
         head = id
     lead(loom, step, head)
     return made
 
 
-def push_down(loom: Loom, step: UndoStep, new_id: NewId, above: int, piece: int) -> int:
+def push_down(loom: LoomTree, step: UndoStep, new_id: NewId, above: int, piece: int) -> int:
     """Put a piece between a node and all below it; the id of its node. No branch is made."""
     made = new_id()
     below = tuple(loom.children.get(above, ()))
-    step.put(loom, made, Node(made, above, whole(loom, piece)))
+    step.put(loom, made, LoomNode(made, above, whole(loom, piece)))
     for id in below:
         step.put(loom, id, loom.nodes[id].under(made))
     step.reshapes = True
     return made
 
 
-def lead(loom: Loom, step: UndoStep, head: int) -> None:
+def lead(loom: LoomTree, step: UndoStep, head: int) -> None:
     """Let the story end in another node."""
     step.fact("head", loom.head, head)
     loom.head = head
 
 
-def split(loom: Loom, step: UndoStep, new_id: NewId, node: Node, size: int) -> int:
+def split(loom: LoomTree, step: UndoStep, new_id: NewId, node: LoomNode, size: int) -> int:
     """Cut a node in two after some of its bytes; the id of the right part.
 
     The left part keeps the id, the right part takes over the children. A head goes on to the right.
@@ -74,19 +74,19 @@ def split(loom: Loom, step: UndoStep, new_id: NewId, node: Node, size: int) -> i
     step.put(loom, node.id, node.holding(first))
     for id in tuple(loom.children.get(node.id, ())):
         step.put(loom, id, loom.nodes[id].under(right))
-    step.put(loom, right, Node(right, node.id, rest))
+    step.put(loom, right, LoomNode(right, node.id, rest))
     step.splits.append((node.id, right))
     if loom.head == node.id:
         lead(loom, step, right)
     return right
 
 
-def _from(loom: Loom, start: int, size: int) -> list[tuple[int, Node]]:
+def _from(loom: LoomTree, start: int, size: int) -> list[tuple[int, LoomNode]]:
     """The story's nodes that end after a byte, each with where it begins.
 
     Walked from the head: an edit at the end of a long story looks at the end only.
     """
-    ending_after: list[tuple[int, Node]] = []
+    ending_after: list[tuple[int, LoomNode]] = []
     at = loom.head
     while at != ROOT and size > start:
         node = loom.nodes[at]
@@ -96,7 +96,9 @@ def _from(loom: Loom, start: int, size: int) -> list[tuple[int, Node]]:
     return ending_after[::-1]
 
 
-def _cut(loom: Loom, step: UndoStep, new_id: NewId, path: list[tuple[int, Node]], at: int) -> int:
+def _cut(
+    loom: LoomTree, step: UndoStep, new_id: NewId, path: list[tuple[int, LoomNode]], at: int
+) -> int:
     """Make a node end at this byte of the story; that node's id."""
     if not path:
         return loom.head
@@ -107,7 +109,7 @@ def _cut(loom: Loom, step: UndoStep, new_id: NewId, path: list[tuple[int, Node]]
     return node.id
 
 
-def _after(path: list[tuple[int, Node]], at: int) -> list[tuple[PieceSlice, ...]]:
+def _after(path: list[tuple[int, LoomNode]], at: int) -> list[tuple[PieceSlice, ...]]:
     """What the nodes hold after a byte of the story."""
     rests: list[tuple[PieceSlice, ...]] = []
     for offset, node in path:

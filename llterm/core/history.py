@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from llterm.core.loom_tree import BIN, ROOT, Loom, Marks, Node
+from llterm.core.loom_tree import BIN, ROOT, LoomNode, LoomTree, Marks
 
 Value = int | str
 Way = Literal["undo", "redo"]
@@ -21,7 +21,7 @@ class UndoStep:
     """One thing the person did. Replaying rows, not commands: undo gives back exactly what was."""
 
     label: str
-    nodes: dict[int, tuple[Node | None, Node | None]] = field(default_factory=dict)
+    nodes: dict[int, tuple[LoomNode | None, LoomNode | None]] = field(default_factory=dict)
     """Per node id: the row before and after."""
     marks: dict[int, tuple[Marks, Marks]] = field(default_factory=dict)
     """Per node id: what was noted on it before and after."""
@@ -36,13 +36,13 @@ class UndoStep:
     id: int = 0
     """Row id in the store."""
 
-    def put(self, loom: Loom, id: int, node: Node | None) -> None:
+    def put(self, loom: LoomTree, id: int, node: LoomNode | None) -> None:
         """Change a row of the loom, and note it."""
         before = loom.put(id, node)
         first = self.nodes[id][0] if id in self.nodes else before
         self.nodes[id] = first, node
 
-    def mark(self, loom: Loom, id: int, marks: Marks) -> None:
+    def mark(self, loom: LoomTree, id: int, marks: Marks) -> None:
         """Change what is noted on a node, and note that."""
         before = loom.mark(id, marks)
         first = self.marks[id][0] if id in self.marks else before
@@ -64,7 +64,7 @@ class UndoStep:
             before == after for name, (before, after) in self.facts.items() if name != "cursor"
         )
 
-    def apply(self, loom: Loom, way: Way) -> Mapping[str, Value]:
+    def apply(self, loom: LoomTree, way: Way) -> Mapping[str, Value]:
         """Put the rows of one side back; the facts of that side.
 
         Raises ValueError, and leaves the loom as it was, where its nodes are not those of the other
@@ -83,13 +83,13 @@ class UndoStep:
             loom.mark(id, marks[side])
         return {name: values[side] for name, values in self.facts.items()}
 
-    def _put(self, loom: Loom, side: int) -> None:
+    def _put(self, loom: LoomTree, side: int) -> None:
         for id in self.nodes:
             loom.put(id, None)
         for id, rows in self.nodes.items():
             loom.put(id, rows[side])
 
-    def _check(self, loom: Loom, side: int) -> None:
+    def _check(self, loom: LoomTree, side: int) -> None:
         """Raise ValueError where the rows of a side, which the loom has now, make no tree."""
         for id, rows in self.nodes.items():
             row, below = rows[side], loom.children.get(id)
@@ -107,7 +107,7 @@ class UndoStep:
             raise ValueError(f"step {self.id} ends the story in node {head}, which is not there")
 
 
-def _parent(node: Node | None) -> int | None:
+def _parent(node: LoomNode | None) -> int | None:
     return None if node is None else node.parent
 
 
@@ -152,7 +152,7 @@ class History:
         del after[len(after) - len(steps) :]
         before += reversed(steps)
 
-    def check(self, loom: Loom) -> None:
+    def check(self, loom: LoomTree) -> None:
         """Raise ValueError where what is read cannot be undone, or what was undone not redone."""
         _check_way(loom, self.done[::-1], "undo", "redo")
         _check_way(loom, self.undone[::-1], "redo", "undo")
@@ -171,7 +171,7 @@ class History:
         return self.done[-nth] if len(self.done) >= nth else None
 
 
-def _check_way(loom: Loom, steps: Sequence[UndoStep], way: Way, back: Way) -> None:
+def _check_way(loom: LoomTree, steps: Sequence[UndoStep], way: Way, back: Way) -> None:
     """Raise ValueError where the loom cannot go along these steps; it is as it was afterwards."""
     gone: list[UndoStep] = []
     marks = dict(loom.marks)

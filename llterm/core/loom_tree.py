@@ -14,7 +14,18 @@ from typing import NamedTuple
 
 from llterm.core.pieces import PERSON, Piece, Pieces, Run, TokenSpan, runs, spans
 
-__all__ = ["BIN", "PERSON", "ROOT", "Loom", "Marks", "Node", "Piece", "PieceSlice", "Run", "Sight"]
+__all__ = [
+    "BIN",
+    "PERSON",
+    "ROOT",
+    "LoomNode",
+    "LoomTree",
+    "Marks",
+    "Piece",
+    "PieceSlice",
+    "Run",
+    "Sight",
+]
 
 ROOT = 1
 BIN = 0
@@ -35,7 +46,7 @@ class PieceSlice(NamedTuple):
         return self.stop - self.start
 
 
-class Node(NamedTuple):
+class LoomNode(NamedTuple):
     """Text under a parent node: one slice, or several where nodes were merged."""
 
     id: int
@@ -51,11 +62,11 @@ class Node(NamedTuple):
         """Where its text begins."""
         return self.slices[0].piece
 
-    def under(self, parent: int) -> Node:
-        return Node(self.id, parent, self.slices)
+    def under(self, parent: int) -> LoomNode:
+        return LoomNode(self.id, parent, self.slices)
 
-    def holding(self, slices: tuple[PieceSlice, ...]) -> Node:
-        return Node(self.id, self.parent, slices)
+    def holding(self, slices: tuple[PieceSlice, ...]) -> LoomNode:
+        return LoomNode(self.id, self.parent, slices)
 
 
 def cut(
@@ -116,10 +127,10 @@ class Sight:
 
 
 @dataclass(slots=True)
-class Loom:
+class LoomTree:
     """Nodes, pieces, marks, and the head. Every change of a node goes through `put`."""
 
-    nodes: dict[int, Node] = field(default_factory=dict)
+    nodes: dict[int, LoomNode] = field(default_factory=dict)
     pieces: Pieces = field(default_factory=Pieces)
     head: int = ROOT
     children: dict[int, list[int]] = field(default_factory=dict)
@@ -128,7 +139,7 @@ class Loom:
     """Of the nodes that have any, and of the root."""
     sight: Sight = field(default_factory=Sight)
 
-    def put(self, id: int, node: Node | None) -> Node | None:
+    def put(self, id: int, node: LoomNode | None) -> LoomNode | None:
         """Set or remove (None) a node; the one that stood there before."""
         before = self.nodes.pop(id, None)
         if before is not None:
@@ -138,7 +149,7 @@ class Loom:
             insort(self.children.setdefault(node.parent, []), id)
         return before
 
-    def fill(self, nodes: dict[int, Node]) -> None:
+    def fill(self, nodes: dict[int, LoomNode]) -> None:
         """Take over a whole tree, whose ids ascend."""
         self.nodes = nodes
         children = self.children = {}
@@ -152,9 +163,9 @@ class Loom:
             self.marks[id] = marks
         return before
 
-    def path(self, node: int | None = None) -> list[Node]:
+    def path(self, node: int | None = None) -> list[LoomNode]:
         """The nodes from under the root to this one, or to the head."""
-        upwards: list[Node] = []
+        upwards: list[LoomNode] = []
         at = self.head if node is None else node
         while at > ROOT:
             upwards.append(self.nodes[at])
@@ -167,7 +178,7 @@ class Loom:
             id = self.nodes[id].parent
         return id == ROOT
 
-    def data(self, node: Node) -> bytes:
+    def data(self, node: LoomNode) -> bytes:
         """A node's own text."""
         texts = self.pieces.texts
         if len(node.slices) == 1:
@@ -228,15 +239,15 @@ class Loom:
             yield at
             waiting += reversed(self.children.get(at, ()))
 
-    def runs(self, node: Node, size: int | None = None) -> Iterator[Run]:
+    def runs(self, node: LoomNode, size: int | None = None) -> Iterator[Run]:
         """The first `size` bytes of a node as runs; a model's text in whole tokens where it can."""
         slices = node.slices if size is None else cut(node.slices, size)[0]
         for piece, start, stop in slices:
             yield from runs(self.pieces[piece], start, stop)
 
-    def runs_before(self, size: int) -> list[Run]:
-        """The story's first `size` bytes as runs."""
-        path, before = self.path(), list[Run]()
+    def runs_before(self, size: int, id: int | None = None) -> list[Run]:
+        """The first `size` bytes of the story, or of the path to a node, as runs."""
+        path, before = self.path(id), list[Run]()
         self.pieces.fetch(piece.piece for node in path for piece in node.slices)
         for node in path:
             if size <= 0:
@@ -245,7 +256,11 @@ class Loom:
             size -= node.size
         return before
 
-    def spans(self, node: Node) -> Iterator[TokenSpan]:
+    def runs_to(self, id: int) -> list[Run]:
+        """The path to the end of a node as runs."""
+        return self.runs_before(sum(node.size for node in self.path(id)), id)
+
+    def spans(self, node: LoomNode) -> Iterator[TokenSpan]:
         """A node's text token by token, with what each was at birth."""
         for piece, start, stop in node.slices:
             yield from spans(self.pieces[piece], start, stop)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import cached_property
 
-from llterm.core.loom_tree import ROOT, Loom
+from llterm.core.loom_tree import ROOT, LoomTree
 from llterm.core.tree_outline import Outline, OutlineRow
 
 
 class Listing:
     """The rows of a loom that are shown, in their order."""
 
-    def __init__(self, loom: Loom, opened: Collection[int] = ()) -> None:
+    def __init__(self, loom: LoomTree, opened: Collection[int] = ()) -> None:
         self.loom = loom
         self.outline = Outline(loom)
         self.rows: list[OutlineRow] = []
@@ -105,7 +105,7 @@ class OutlineMap:
         return columns
 
 
-def reveal(loom: Loom, id: int) -> tuple[list[int], list[int], bool]:
+def reveal(loom: LoomTree, id: int) -> tuple[list[int], list[int], bool]:
     """What hides a node: folded ones above it, parents of unread ones, and whether a hoist does."""
     path = [node.id for node in loom.path(id)]
     above = [ROOT, *path[:-1]]

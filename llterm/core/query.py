@@ -318,6 +318,38 @@ class AnswersInOrder(Protocol):
         story goes then. Closing the generator cancels."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldPath:
+    """How much of a token path is evaluated already."""
+
+    tokens: int
+    """From its beginning on: a question about the path does without evaluating these."""
+    pinned: bool
+    """Its state is kept until it is released."""
+
+
+@runtime_checkable
+class KeepsStates(Protocol):
+    """A backend whose cached states can be looked at and kept: each is derived from a token path,
+    and is of use to whatever begins with it. All raise LltermError."""
+
+    async def held(self, tokens: Tail) -> HeldPath:
+        """How much of a path is evaluated already."""
+
+    async def pin(self, tokens: Tail) -> None:
+        """Evaluate a path, and keep its state whatever else is asked."""
+
+    async def release(self, tokens: Tail) -> bool:
+        """Keep it no longer. Returns whether it was pinned."""
+
+    async def saved_state(self, tokens: Tail) -> bytes:
+        """A path's state as a file has it; the path is evaluated and pinned where it was not."""
+
+    async def load_state(self, data: bytes, name: str) -> Tail:
+        """Pin the state of a file of this name. Returns its path. Raises UsageError for another
+        model's, and for one that is damaged."""
+
+
 @runtime_checkable
 class OnServers(Protocol):
     """A source on a server, or on several, which may go away and are asked again for a while."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from llterm.core.edits import NewId, lead, split
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Loom, Node, PieceSlice, cut
+from llterm.core.loom_tree import ROOT, LoomNode, LoomTree, PieceSlice, cut
 
 
-def revive(loom: Loom, undone: list[UndoStep], new_id: NewId) -> UndoStep:
+def revive(loom: LoomTree, undone: list[UndoStep], new_id: NewId) -> UndoStep:
     """Bring back what was undone, as branches beside the story; the step that does it.
 
     The story stays what it is; where it ended in a node that had been cut in two, the head is the
@@ -20,7 +20,7 @@ def revive(loom: Loom, undone: list[UndoStep], new_id: NewId) -> UndoStep:
     revived = UndoStep("keep what was undone", silent=True)
     revived.fact("head", loom.head, loom.head)
     grafts = UndoStep("")
-    once: dict[int, Node | None] = {}
+    once: dict[int, LoomNode | None] = {}
     reshaped = False
     for step in reversed(undone):
         reshaped = reshaped or step.reshapes
@@ -37,7 +37,7 @@ def revive(loom: Loom, undone: list[UndoStep], new_id: NewId) -> UndoStep:
     return revived
 
 
-def _repeat(loom: Loom, revived: UndoStep, step: UndoStep) -> None:
+def _repeat(loom: LoomTree, revived: UndoStep, step: UndoStep) -> None:
     """Steps that only added to the tree are done again as they were."""
     for id, (_, after) in step.nodes.items():
         if after is not None:
@@ -49,14 +49,18 @@ def _repeat(loom: Loom, revived: UndoStep, step: UndoStep) -> None:
 
 
 def _graft(
-    loom: Loom, grafts: UndoStep, new_id: NewId, step: UndoStep, once: dict[int, Node | None]
+    loom: LoomTree,
+    grafts: UndoStep,
+    new_id: NewId,
+    step: UndoStep,
+    once: dict[int, LoomNode | None],
 ) -> None:
     """Steps after one that reshaped: each node they made is added where its text belongs now.
 
     `once` holds the rows that differ from the loom as it was before any graft.
     """
     for id in sorted(id for id, (before, after) in step.nodes.items() if before is None and after):
-        path: list[Node] = []
+        path: list[LoomNode] = []
         at = id
         while at > ROOT:
             before = grafts.nodes.get(at, (None, None))[0]
@@ -77,7 +81,7 @@ def _take_in(revived: UndoStep, grafts: UndoStep) -> None:
         revived.fact("head", *grafts.facts["head"])
 
 
-def _add(loom: Loom, grafts: UndoStep, new_id: NewId, path: list[Node], id: int) -> None:
+def _add(loom: LoomTree, grafts: UndoStep, new_id: NewId, path: list[LoomNode], id: int) -> None:
     """Follow the same bytes of the same pieces as far as the tree has them; hang on the rest."""
     left = tuple(one for node in path for one in node.slices)
     at, inside = ROOT, 0
@@ -103,7 +107,7 @@ def _add(loom: Loom, grafts: UndoStep, new_id: NewId, path: list[Node], id: int)
     if at != ROOT and inside < loom.nodes[at].size:
         split(loom, grafts, new_id, loom.nodes[at], inside)
     fresh = id if id not in loom.nodes else new_id()
-    grafts.put(loom, fresh, Node(fresh, at, left))
+    grafts.put(loom, fresh, LoomNode(fresh, at, left))
 
 
 def _common(left: tuple[PieceSlice, ...], right: tuple[PieceSlice, ...]) -> int:

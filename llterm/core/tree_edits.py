@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from llterm.core.edits import NewId, lead, split
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import BIN, ROOT, Loom, Marks, Node, joined
+from llterm.core.loom_tree import BIN, ROOT, LoomNode, LoomTree, Marks, joined
 
 
-def merge(loom: Loom, step: UndoStep, new_id: NewId, id: int) -> int:
+def merge(loom: LoomTree, step: UndoStep, new_id: NewId, id: int) -> int:
     """Make one node of a node and its parent; its id.
 
     A parent with other children, or where the story ends, stays as it is, and the whole stands
@@ -21,7 +21,7 @@ def merge(loom: Loom, step: UndoStep, new_id: NewId, id: int) -> int:
     slices = joined(parent.slices, node.slices)
     alone = loom.children[parent.id] == [id] and loom.head != parent.id
     target = parent.id if alone else new_id()
-    whole = Node(target, parent.parent, slices)
+    whole = LoomNode(target, parent.parent, slices)
     below = tuple(loom.children.get(id, ()))
     step.put(loom, id, None)
     step.put(loom, target, whole)
@@ -35,13 +35,13 @@ def merge(loom: Loom, step: UndoStep, new_id: NewId, id: int) -> int:
     return target
 
 
-def move(loom: Loom, step: UndoStep, id: int, parent: int) -> None:
+def move(loom: LoomTree, step: UndoStep, id: int, parent: int) -> None:
     """Hang a node, with all below it, under another one."""
     step.reshapes = True
     step.put(loom, id, loom.nodes[id].under(parent))
 
 
-def delete(loom: Loom, step: UndoStep, ids: Iterable[int]) -> None:
+def delete(loom: LoomTree, step: UndoStep, ids: Iterable[int]) -> None:
     """Put nodes, with all below them, into the bin. A story through one ends before it."""
     step.reshapes = True
     on_path = {node.id for node in loom.path()}
@@ -52,13 +52,13 @@ def delete(loom: Loom, step: UndoStep, ids: Iterable[int]) -> None:
             lead(loom, step, parent)
 
 
-def clip(loom: Loom, step: UndoStep, new_id: NewId, id: int, size: int) -> None:
+def clip(loom: LoomTree, step: UndoStep, new_id: NewId, id: int, size: int) -> None:
     """Delete a node's text after so many bytes, with all below it."""
     right = split(loom, step, new_id, loom.nodes[id], size)
     delete(loom, step, [right])
 
 
-def contains(loom: Loom, id: int, other: int) -> bool:
+def contains(loom: LoomTree, id: int, other: int) -> bool:
     """Whether a node is another one, or stands above it."""
     while other > ROOT and other != id:
         other = loom.nodes[other].parent

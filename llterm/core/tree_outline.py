@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from llterm.core.loom_tree import ROOT, Loom, Marks
+from llterm.core.loom_tree import ROOT, LoomTree, Marks
 
 ORDERS = ("time", "probability", "rating")
 """What children can be sorted by: oldest, most probable or best rated first."""
@@ -54,7 +54,7 @@ class PhraseHit:
     after: str
 
 
-def children(loom: Loom, id: int) -> list[int]:
+def children(loom: LoomTree, id: int) -> list[int]:
     """A node's children, sorted as the person asked."""
     ids = list(loom.children.get(id, ()))
     order = loom.marks.get(id, Marks()).order
@@ -74,7 +74,7 @@ def _or_last(logprob: float | None) -> float:
 class Outline:
     """The tree at one moment. Counting costs one walk over it; make a new one when it changed."""
 
-    def __init__(self, loom: Loom) -> None:
+    def __init__(self, loom: LoomTree) -> None:
         self._loom = loom
         self._below: dict[int, int] = {}
         for id in reversed(list(loom.below(ROOT))):
@@ -160,7 +160,7 @@ class Outline:
         return None if marks is not None and marks.bookmark else below[0]
 
 
-def find(loom: Loom, phrase: str, *, context: int = 30) -> Iterator[PhraseHit]:
+def find(loom: LoomTree, phrase: str, *, context: int = 30) -> Iterator[PhraseHit]:
     """Every place of the tree where a phrase ends, in the order of the outline.
 
     Letters count the same in upper and lower case. A phrase may run over several nodes; it is found
@@ -193,7 +193,7 @@ def _hits(id: int, before: bytes, data: bytes, wanted: str, context: int) -> Ite
         at = lower.find(wanted, at + 1)
 
 
-def _walk(loom: Loom) -> Iterator[int]:
+def _walk(loom: LoomTree) -> Iterator[int]:
     """All nodes of the tree, parents first, siblings as they are sorted."""
     waiting = children(loom, ROOT)[::-1]
     while waiting:

@@ -96,7 +96,7 @@ class BackendGenerator:
     async def _drawing(self, request: GenerationRequest) -> Drawing:
         chain = await self._chains.told(request.sampling, request.spoken)
         start = DrawingStart(request.prompt, text_bytes(self.vocabulary, request.prompt)[-STORY:])
-        sample = Sample(request.choice, request.most)
+        sample = Sample(request.choice, most=request.most)
         return Drawing(
             self._backend, chain, start, [sample], constraint=await self._constraint(request)
         )

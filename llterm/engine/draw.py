@@ -54,6 +54,8 @@ class Sample:
 
     number: int = 0
     """Decides, with the settings' seed, what is drawn: equal ones draw alike."""
+    start: DrawingStart | None = None
+    """Where it begins, whose tokens begin with those of the drawing's start; None: there."""
     most: int = 1 << 30
     """Tokens at which it ends."""
     stopper: Stopper | None = None
@@ -83,6 +85,8 @@ class Drawn:
     distribution: Distribution
     cost: Cost
     """What the question took; of samples with the same tokens, the first has it."""
+    mask: Mask | None = None
+    """What constraint or healing let stand there; None: everything."""
 
     @property
     def logprob(self) -> float:
@@ -97,7 +101,7 @@ class Drawn:
 
 @dataclass
 class Drawing:
-    """Lines that are drawn together."""
+    """Samples that are drawn together."""
 
     source: Source
     chain: Chain
@@ -130,13 +134,22 @@ class Drawing:
         `start` may hold the whole story: what bans cannot look back on is left out.
         """
         start = replace(start, story=start.story[-STORY:])
-        samples = [Sample(number, tokens, stopper) for number in numbers]
+        samples = [Sample(number, most=tokens, stopper=stopper) for number in numbers]
         return cls(source, chain, start, samples, constraint, healer)
 
     def __post_init__(self) -> None:
         self._anchor = Anchor(self.start.tokens)
         for sample in self.samples:
-            sample.residue = self.start.residue
+            sample.residue = self._start(sample).residue
+
+    def _start(self, sample: Sample) -> DrawingStart:
+        return sample.start or self.start
+
+    def _place(self, sample: Sample) -> tuple[Tail, bytes]:
+        """Where it is: its tokens after those that all samples begin with; and, for a source that
+        tells only what a mask lets it tell, what it has to write again."""
+        tail = self._start(sample).tokens[len(self.start.tokens) :] + sample.tail
+        return tail, b"" if self.source.capabilities.full_vocabulary else sample.residue
 
     async def run(self) -> AsyncGenerator[Drawn]:
         """Draw until every sample has ended. Closing the generator cancels what is under way.
@@ -146,14 +159,15 @@ class Drawing:
         Raises LltermError when nothing can be answered at all.
         """
         while going := [each for each in self.samples if each.finish is None]:
-            by_tail: dict[Tail, list[Sample]] = {}
+            waiting: dict[tuple[Tail, bytes], list[Sample]] = {}
             for sample in self._abreast(going):
-                by_tail.setdefault(sample.tail, []).append(sample)
-            width = self.source.capabilities.batch
-            tails = list(by_tail)
-            for begin in range(0, len(tails), width):
-                part = tails[begin : begin + width]
-                async with aclosing(self._round(part, by_tail)) as drawn:
+                waiting.setdefault(self._place(sample), []).append(sample)
+            while waiting:
+                asked: dict[Tail, list[Sample]] = {}
+                for place in list(waiting):
+                    if place[0] not in asked and len(asked) < self.source.capabilities.batch:
+                        asked[place[0]] = waiting.pop(place)
+                async with aclosing(self._round(asked)) as drawn:
                     async for token in drawn:
                         yield token
 
@@ -166,13 +180,16 @@ class Drawing:
         if self.source.capabilities.cells is None:
             return going
         room = self.source.capabilities.cells - len(self.start.tokens)
-        held = accumulate(len(sample.tail) + 1 for sample in going)
-        return going[: max(sum(size <= room for size in held), 1)]
+        begun: set[Tail] = set()
+        sizes: list[int] = []
+        for sample in going:
+            before = self._start(sample).tokens[len(self.start.tokens) :]
+            sizes.append(len(sample.tail) + 1 + (0 if before in begun else len(before)))
+            begun.add(before)
+        return going[: max(sum(size <= room for size in accumulate(sizes)), 1)]
 
-    async def _round(
-        self, tails: Sequence[Tail], by_tail: dict[Tail, list[Sample]]
-    ) -> AsyncGenerator[Drawn]:
-        queries = [self._query(tail, by_tail[tail][0]) for tail in tails]
+    async def _round(self, by_tail: dict[Tail, list[Sample]]) -> AsyncGenerator[Drawn]:
+        queries = [self._query(tail, samples[0]) for tail, samples in by_tail.items()]
         async with aclosing(self.source.ask(queries)) as answers:
             async for answer in answers:
                 samples = [each for each in by_tail[answer.path.tail] if each.finish is None]
@@ -205,8 +222,8 @@ class Drawing:
     def _draw(self, sample: Sample, distribution: Distribution, cost: Cost) -> Drawn | None:
         """Draw the continuation's next token; None where nothing may stand there."""
         at = Situation(
-            context=self.start.tokens + sample.tail,
-            story=self.start.story,
+            context=self._start(sample).tokens + sample.tail,
+            story=self._start(sample).story,
             drawn=sample.data,
             count=len(sample.tail),
             residue=sample.residue,
@@ -228,7 +245,8 @@ class Drawing:
             return None
         sample.mirostat = chosen.mirostat
         self.take(sample, chosen.id)
-        return Drawn(sample, self.source.vocabulary.token(chosen.id), chosen, distribution, cost)
+        token = self.source.vocabulary.token(chosen.id)
+        return Drawn(sample, token, chosen, distribution, cost, healing or mask)
 
     def take(self, sample: Sample, id: int) -> None:
         """Put a token at the end of a sample, drawn or chosen by hand."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llterm.core.display_text import label_text, visible
-from llterm.core.loom_tree import PERSON, ROOT, Loom
+from llterm.core.loom_tree import PERSON, ROOT, LoomTree
 from llterm.core.tree_outline import children
 from llterm.formats.export_source import ExportSource, author_of
 from llterm.number_format import of_logprob
@@ -71,7 +71,7 @@ def _node(source: ExportSource, id: int, name: str, colors: dict[str, str]) -> s
     return f'  {name} [label="{quoted(label)}", tooltip="{quoted(tip)}"{color}{mark}];'
 
 
-def _edge(loom: Loom, id: int, above: str, name: str, *, strong: bool) -> str:
+def _edge(loom: LoomTree, id: int, above: str, name: str, *, strong: bool) -> str:
     logprob = loom.logprob(id)
     label = f'label=" {of_logprob(logprob)}"' if logprob is not None else ""
     bold = 'penwidth=2.5, color="#c77d1a"' if strong else ""
@@ -79,7 +79,7 @@ def _edge(loom: Loom, id: int, above: str, name: str, *, strong: bool) -> str:
     return f"  {above} -> {name}" + (f" [{attributes}];" if attributes else ";")
 
 
-def _colors(loom: Loom) -> dict[str, str]:
+def _colors(loom: LoomTree) -> dict[str, str]:
     authors = {
         loom.pieces[part.piece].author
         for id in loom.below(ROOT) if id != ROOT for part in loom.nodes[id].slices

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from llterm.core.history import UndoStep, Value
 from llterm.core.json_text import json_text
-from llterm.core.loom_tree import ROOT, Loom, Node
+from llterm.core.loom_tree import ROOT, LoomNode, LoomTree
 from llterm.core.provenance import Provenance, read_provenance
 from llterm.faults import own_faults
 from llterm.store.loom_snapshot import LoomSnapshot, read_whole
@@ -22,7 +22,7 @@ from llterm.store.loom_snapshot import LoomSnapshot, read_whole
 class ExportSource:
     """Everything a loom holds."""
 
-    loom: Loom
+    loom: LoomTree
     title: str
     meta: Mapping[str, Value] = field(default_factory=dict)
     extras: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ def source_of(whole: LoomSnapshot, title: str) -> ExportSource:
     return ExportSource(loom, title, whole.meta, extras, births, whole.steps)
 
 
-def whole_texts(loom: Loom) -> dict[int, str]:
+def whole_texts(loom: LoomTree) -> dict[int, str]:
     """The nodes' texts for formats that hold no bytes, so that every path reads right.
 
     A character that is spread over nodes stands where it ends; what is broken is `�`.
@@ -71,7 +71,7 @@ def whole_texts(loom: Loom) -> dict[int, str]:
     return texts
 
 
-def author_of(loom: Loom, node: Node) -> str:
+def author_of(loom: LoomTree, node: LoomNode) -> str:
     """Who wrote a node, or the most of it."""
     sizes: dict[str, int] = {}
     for piece, start, stop in node.slices:

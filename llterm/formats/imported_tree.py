@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from llterm.core.json_text import json_text
-from llterm.core.loom_tree import PERSON, ROOT, Marks, Node, Piece, PieceSlice
+from llterm.core.loom_tree import PERSON, ROOT, LoomNode, Marks, Piece, PieceSlice
 from llterm.core.provenance import Alternative, Provenance, provenance_text
 from llterm.core.weave_settings import WeaveSettings
 from llterm.formats.json_place import UnusableNumber, wrong
@@ -135,7 +135,7 @@ def grown(tree: ImportedTree) -> Changes:
         id = parent
         if slices:
             id, next_node = next_node, next_node + 1
-            changes.nodes[id] = Node(id, parent, tuple(slices))
+            changes.nodes[id] = LoomNode(id, parent, tuple(slices))
             _note(changes, id, branch, tree.format, left)
         elif branch.extra and parent == ROOT and len(tree.roots) == 1:
             tree.extra["root"] = branch.extra

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from llterm.core.loom_tree import ROOT, Loom
+from llterm.core.loom_tree import ROOT, LoomTree
 from llterm.formats.export_source import ExportSource, nested, with_member
 from llterm.formats.imported_tree import (
     UNKNOWN,
@@ -147,7 +147,7 @@ def _said(settings: dict[str, Any]) -> str:
     return f"{prompt}{settings.get('prefill') or ''}"
 
 
-def _beginning(loom: Loom) -> tuple[list[int], str]:
+def _beginning(loom: LoomTree) -> tuple[list[int], str]:
     """The nodes that the token tree begins with, and the person's text before them."""
     before = b""
     roots = loom.children.get(ROOT, [])

@@ -11,7 +11,7 @@ from typing import Any
 
 from llterm.core.history import UndoStep
 from llterm.core.json_text import json_text
-from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece, PieceSlice
+from llterm.core.loom_tree import ROOT, LoomNode, LoomTree, Marks, Piece, PieceSlice
 from llterm.core.pieces import logprob_of, moment_of, token_edges
 from llterm.core.provenance import MOST_KEPT, WAYS, Arrival, Provenance, provenance_text
 from llterm.core.tree_outline import ORDERS
@@ -69,7 +69,7 @@ def _lines(document: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _node(loom: Loom, id: int) -> dict[str, Any]:
+def _node(loom: LoomTree, id: int) -> dict[str, Any]:
     node = loom.nodes[id]
     return {
         "id": id,
@@ -80,7 +80,7 @@ def _node(loom: Loom, id: int) -> dict[str, Any]:
     }
 
 
-def _marks(loom: Loom, id: int) -> dict[str, Any]:
+def _marks(loom: LoomTree, id: int) -> dict[str, Any]:
     marks = loom.marks.get(id, Marks())
     fields = {
         "bookmark": marks.bookmark, "rating": marks.rating, "tags": list(marks.tags),
@@ -231,7 +231,7 @@ def _read_node(place: JsonPlace, changes: Changes) -> None:
         if len(numbers) != len(PieceSlice._fields):
             raise part.bad("a piece, a start and a stop")
         slices.append(PieceSlice(*numbers))
-    changes.nodes[id] = Node(id, place.field("parent").whole(), tuple(slices))
+    changes.nodes[id] = LoomNode(id, place.field("parent").whole(), tuple(slices))
     _read_marks(place, id, changes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from llterm.core.display_text import display_text, label_text, visible
-from llterm.core.loom_tree import Loom
+from llterm.core.loom_tree import LoomTree
 from llterm.core.tree_outline import Outline
 from llterm.formats.export_source import ExportSource
 from llterm.formats.imported_tree import ImportedNode, ImportedTree, typed
@@ -39,7 +39,7 @@ def write_markdown(source: ExportSource, *, every: bool) -> bytes:
     return page.encode()
 
 
-def _outline(loom: Loom) -> list[tuple[str, str]]:
+def _outline(loom: LoomTree) -> list[tuple[str, str]]:
     """Indent and text of every row, those of folded branches too."""
     rows = Outline(loom).rows(whole=True)
     return [

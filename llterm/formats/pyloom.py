@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Piece
+from llterm.core.loom_tree import PERSON, ROOT, LoomTree, Marks, Piece
 from llterm.core.pieces import moment_of
 from llterm.formats.export_source import (
     ExportSource,
@@ -203,7 +203,7 @@ def _reply(source: ExportSource, id: int, text: str, model: str) -> dict[str, An
     }  # fmt: skip
 
 
-def _meta(loom: Loom, id: int, author: str) -> dict[str, Any]:
+def _meta(loom: LoomTree, id: int, author: str) -> dict[str, Any]:
     return {
         "creation_timestamp": _told(loom.pieces[loom.nodes[id].piece].created),
         "source": "prompt" if author == PERSON else "AI",

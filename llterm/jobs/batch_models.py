@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from llterm.backends.llamacpp import LlamaBackend
-from llterm.backends.llamacpp.gguf_header import inspect_gguf
+from llterm.backends.llamacpp.gguf_header import inspect_gguf, weights_digest
 from llterm.backends.llamacpp.memory_estimate import cell_bytes
 from llterm.backends.llamacpp.slot_sizes import default_cache_memory
 from llterm.backends.registry import find_model
@@ -25,7 +23,6 @@ from llterm.jobs.batch_answers import Answering, RowAnswers
 from llterm.jobs.batch_server import ServerAnswers
 from llterm.jobs.request import Request
 from llterm.jobs.runner import Listener, opened
-from llterm.regular_file import open_file
 
 QUEUE = 4096
 """Texts that wait for a slot: some rows want many."""
@@ -35,8 +32,6 @@ ROOM = 2048
 """Tokens of a row and its answer that there is to be room for."""
 PREFILL = 1.0
 """Seconds that rows under way may wait for parts of prompts: nobody looks on."""
-_SEEN = 1 << 20
-"""Bytes of a model's file, at its beginning and at its end, by which it is known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +130,8 @@ def _facts(backend: Backend) -> dict[str, Any]:
     return {
         **facts,
         "model": capabilities.weights.name,
-        "weights": _weights_digest(capabilities.weights),
+        "weights": weights_digest(capabilities.weights),
         "kernels": capabilities.kernel_kind,
         "kv_type": backend.settings.kv_type,
         "chats": backend.chat_format,
     }
-
-
-def _weights_digest(path: Path) -> str:
-    """Equal for equal files; of a large one not all is read."""
-    with open_file(path) as file:
-        size = file.seek(0, 2)
-        digest = hashlib.sha256(str(size).encode())
-        for start in (0, max(size - _SEEN, 0)):
-            file.seek(start)
-            digest.update(file.read(_SEEN))
-    return digest.hexdigest()

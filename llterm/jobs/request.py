@@ -17,7 +17,7 @@ from llterm.core.in_force import FLAG, ban_pieces, in_force_line, memory_piece
 from llterm.core.mixing.mix_recipe import Recipe
 from llterm.core.pieces import Run
 from llterm.core.prompt import Prompt, PromptDraft, draft_prompt
-from llterm.core.query import Source
+from llterm.core.query import Backend, Source
 from llterm.core.sampling.sampler_settings import PRESETS, Sampling
 from llterm.core.weave_settings import WeaveSettings
 from llterm.engine.prompt_heads import opened_chat
@@ -41,6 +41,10 @@ class Request:
     """Names, paths of .gguf files, or addresses of servers."""
     text: bytes = b""
     """The story so far; of a chat, what there is of the reply."""
+    runs: Sequence[Run] | None = None
+    """The same by author, a model's text in its own tokens, where those are known."""
+    backends: tuple[Backend, ...] = ()
+    """The models, where they are open already: they stay so. `models` are their names then."""
     loom: Path | None = None
     """A loom whose story is meant, and which is not changed. `text` is empty then."""
     prefix: str | None = None
@@ -87,7 +91,9 @@ class RequestStory:
         """
         config = request.config
         if request.loom is None:
-            runs: Sequence[Run] = [Run(request.text)] if request.text else []
+            runs = request.runs
+            if runs is None:
+                runs = [Run(request.text)] if request.text else []
             begun = cls(runs, "", Chat(), config.weave, config.sampling)
         else:
             story = read_story(request.loom)

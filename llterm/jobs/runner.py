@@ -15,7 +15,7 @@ from llterm.config import Config
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews, ServerNews
 from llterm.engine.kernel_notes import kernel_notes
-from llterm.engine.mixture import open_mix, open_models
+from llterm.engine.mixture import Mix, open_mix, open_models
 from llterm.jobs.request import Request
 
 
@@ -42,6 +42,8 @@ SILENCE = SilentListener()
 
 def names_of(request: Request) -> list[str]:
     """The models' own names, in order. Raises ModelError for one that there is not."""
+    if request.backends:
+        return list(request.models)
     return [find_model(name, request.config).name for name in request.models]
 
 
@@ -51,8 +53,18 @@ async def opened(request: Request, listener: Listener = SILENCE) -> AsyncGenerat
 
     Raises LltermError where it cannot be opened.
     """
-    how = _opening(request, listener)
     backend: Backend
+    if request.backends:
+        if request.recipe is None:
+            yield request.backends[0]
+            return
+        mix = Mix(request.backends, request.recipe, names=request.models)
+        try:
+            yield mix
+        finally:
+            await mix.leave()
+        return
+    how = _opening(request, listener)
     if request.recipe is None:
         backend = await open_model(request.models[0], *how)
     else:
@@ -72,6 +84,9 @@ async def all_opened(
 
     Raises LltermError where one cannot be opened; none stays open then.
     """
+    if request.backends:
+        yield list(request.backends)
+        return
     backends = await open_models(request.models, *_opening(request, listener))
     try:
         _say_kernels(backends, listener)

@@ -116,6 +116,8 @@ class SampleResult:
 
 Ended = Callable[[SampledText], None]
 """Hears of each sample as it ends."""
+Followed = Callable[[SampledText], None]
+"""Hears of each sample that got a token."""
 
 
 async def sample(
@@ -123,6 +125,7 @@ async def sample(
     options: SampleOptions,
     listener: Listener = SILENCE,
     ended: Ended = lambda _: None,
+    followed: Followed = lambda _: None,
 ) -> SampleResult:
     """Draw them all, side by side. A loom's own sampler settings count. Raises LltermError."""
     (name,) = names_of(request)
@@ -143,10 +146,10 @@ async def sample(
         choice = _draft_choice(request)
         if choice is None:
             drafted = None
-            samples = await _drawn(drawing.run(), drawing, listener, ended)
+            samples = await _drawn(drawing.run(), drawing, listener, ended, followed)
         else:
             drafted = DraftedSamples(drawing, begun.constraint)
-            samples = await _drawn(drafted.run(choice), drawing, listener, ended)
+            samples = await _drawn(drafted.run(choice), drawing, listener, ended, followed)
         return SampleResult(
             model=name,
             vocabulary=backend.vocabulary,
@@ -165,7 +168,10 @@ async def sample(
 
 
 def _draft_choice(request: Request) -> DraftChoice | None:
-    """What writes ahead: what was typed, else what the model's own settings say."""
+    """What writes ahead: what was typed, else what the model's own settings say; nothing for a
+    model that is open already."""
+    if request.backends:
+        return None
     own = find_model(request.models[0], request.config).settings
     name = request.overrides.get("draft", own.draft)
     tokens = request.overrides.get("draft_tokens", own.draft_tokens)
@@ -173,7 +179,11 @@ def _draft_choice(request: Request) -> DraftChoice | None:
 
 
 async def _drawn(
-    draws: AsyncGenerator[Drawn | DraftedToken], drawing: Drawing, listener: Listener, ended: Ended
+    draws: AsyncGenerator[Drawn | DraftedToken],
+    drawing: Drawing,
+    listener: Listener,
+    ended: Ended,
+    followed: Followed,
 ) -> Sequence[SampledText]:
     """Every sample, as far as it was drawn; of one that the source could not go on with, why."""
     samples = [SampledText(each) for each in drawing.samples]
@@ -184,6 +194,7 @@ async def _drawn(
                 number = drawn.sample.number
                 token = SampledToken(drawn.token, drawn.logprob, drawn.p)
                 samples[number].tokens.append(token)
+                followed(samples[number])
                 count += 1
                 listener.say(f"Drawing: {count:,} tokens")
                 if drawn.sample.finish is not None:

@@ -11,7 +11,7 @@ from llterm.core.display_text import DisplayText
 from llterm.core.edits import lead, push_down, replace_range
 from llterm.core.history import UndoStep
 from llterm.core.kernels import KernelKind
-from llterm.core.loom_tree import ROOT, Loom, Piece, PieceSlice, Run
+from llterm.core.loom_tree import ROOT, LoomTree, Piece, PieceSlice, Run
 from llterm.core.provenance import (
     Alternative,
     Arrival,
@@ -95,7 +95,7 @@ class LastAccept:
         here = (first, undo_log.loom.head) == (self.end, self.head)
         return here and undo_log.history.last() is self.step
 
-    def takes(self, run: ModelRun, loom: Loom) -> bool:
+    def takes(self, run: ModelRun, loom: LoomTree) -> bool:
         """Whether these tokens may go into its node."""
         piece = loom.pieces[loom.nodes[self.made].piece]
         same = (piece.author, piece.fingerprint) == (run.model, run.fingerprint)
@@ -109,7 +109,7 @@ class Manuscript:
         """`cursor`: a display offset; None: at the end."""
         self.undo_log = undo_log
         self._typist = Typist(undo_log)
-        self.loom: Loom = undo_log.loom
+        self.loom: LoomTree = undo_log.loom
         self._accepted: LastAccept | None = None
         self._growing = False
         """Whether tokens may still go into the node of the last accept."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from llterm.core.beams import Finish as Shown
 from llterm.core.beams import Step
-from llterm.core.distribution import Distribution, Mask
+from llterm.core.distribution import Distribution
 from llterm.core.healing import healed
 from llterm.core.provenance import Alternative, Arrival
 from llterm.core.sampling.sampler_chain import Choice
@@ -80,9 +80,9 @@ class PlacedSample:
         """The tokens that add text."""
         return adding(self.steps, self.residue)
 
-    def take(self, drawn: Drawn, mask: Mask | None) -> None:
-        """Put a drawn token at the end; `mask` is what might stand there."""
-        before, id = drawn.distribution, drawn.choice.id
+    def take(self, drawn: Drawn) -> None:
+        """Put a drawn token at the end."""
+        before, id, mask = drawn.distribution, drawn.choice.id, drawn.mask
         logprob, permitted, rank = drawn.choice.logprob, before.permitted, 1
         if before.full is not None:
             free = before.full if mask is None else before.full[mask.allowed]

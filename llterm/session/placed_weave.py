@@ -156,9 +156,15 @@ class SamplePath(SuggestedPath):
         return cls(sample.steps[:size], sample.found[:size], sample.residue, sample)
 
     def _with_origin(self, run: ModelRun) -> ModelRun:
+        settings: dict[str, object] = {
+            "sampling": asdict(self.sample.sampling),
+            "line": self.sample.number,
+        }
+        if self.sample.finish == "end" and len(self.steps) == len(self.sample.steps):
+            settings["finish"] = "end"
         return replace(
             run,
-            settings={"sampling": asdict(self.sample.sampling), "line": self.sample.number},
+            settings=settings,
             arrivals=tuple(self.sample.arrivals[: len(run.ids)]),
         )
 

@@ -108,7 +108,7 @@ class SampleSet:
         samples, source = self._samples, self._cursor.model
         chain, document = await self._cursor.chain(), self._cursor.document
         drawing = make_drawing(placed, document, source, chain, samples, tokens, sentence=sentence)
-        async with aclosing(follow(drawing, placed, samples)) as drawn:
+        async with aclosing(follow(drawing, samples)) as drawn:
             async for _ in drawn:
                 if self._cursor.shown is not placed or self._cursor.stale:
                     break
@@ -154,15 +154,13 @@ def make_drawing(
     )
 
 
-async def follow(
-    drawing: Drawing, placed: PlacedWeave, samples: Sequence[PlacedSample]
-) -> AsyncGenerator[PlacedSample]:
+async def follow(drawing: Drawing, samples: Sequence[PlacedSample]) -> AsyncGenerator[PlacedSample]:
     """Draw, and let each sample take its line's tokens; yields after each token."""
     by_number = {sample.number: sample for sample in samples}
     async with aclosing(drawing.run()) as tokens:
         async for drawn in tokens:
             sample = by_number[drawn.sample.number]
-            sample.take(drawn, placed.weave.mask(sample.ids))
+            sample.take(drawn)
             yield sample
     for ended in drawing.samples:
         by_number[ended.number].finish = ended.finish

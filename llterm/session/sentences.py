@@ -213,7 +213,7 @@ class Sentences:
         drawing = make_drawing(
             placed, session.document, source, chain, samples, tokens, sentence=True
         )
-        async with aclosing(follow(drawing, placed, samples)) as drawn:
+        async with aclosing(follow(drawing, samples)) as drawn:
             async for _ in drawn:
                 self._changed()
         return next((line.error for line in drawing.samples if line.error), "")

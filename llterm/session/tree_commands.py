@@ -1,6 +1,6 @@
 """Commands on the tree of a loom. Each is one step of the log, but for how the tree is looked at.
 
-Nodes are named by id (`Loom.nodes`), places in a node by bytes. Every command raises UsageError
+Nodes are named by id (`LoomTree.nodes`), places in a node by bytes. Every command raises UsageError
 where the loom can only be read, where the node is not there, or where the command makes no sense.
 """
 
@@ -13,12 +13,12 @@ from dataclasses import replace
 from llterm.core import tree_edits
 from llterm.core.edits import lead, split, whole
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import ROOT, Loom, Marks, Node, Piece
+from llterm.core.loom_tree import ROOT, LoomNode, LoomTree, Marks, Piece
 from llterm.core.pieces import TokenSpan, token_edges
 from llterm.core.provenance import Arrival, Provenance, provenance_text
 from llterm.core.tree_outline import ORDERS
 from llterm.errors import UsageError
-from llterm.session.manuscript import Change, Manuscript, ModelRun
+from llterm.session.manuscript import Change, Manuscript, ModelRun, encoded
 
 MOST_RATING = 5
 
@@ -31,7 +31,7 @@ class TreeCommands:
         self._undo_log = manuscript.undo_log
 
     @property
-    def _loom(self) -> Loom:
+    def _loom(self) -> LoomTree:
         return self._undo_log.loom
 
     # --- nodes
@@ -51,30 +51,39 @@ class TreeCommands:
 
     def child(self, id: int, text: str) -> int:
         """Write a new node under this one, or under the root. Returns its id. The story stays."""
-        self._place(id)
-        return self._write("write a child", id, text)
+        return self.write([(id, text)])[0]
 
     def sibling(self, id: int, text: str) -> int:
         """Write a new node beside this one. Returns its id. The story stays."""
-        return self._write("write a sibling", self._node(id).parent, text)
+        return self.write([(self._node(id).parent, text)], "write a sibling")[0]
+
+    def write(self, texts: Sequence[tuple[int, str]], label: str = "write a child") -> list[int]:
+        """Write new nodes, each under the one of its id: one step. Returns their ids."""
+        data = [(id, encoded(text)) for id, text in texts]
+        if not all(text for _, text in data):
+            raise UsageError("A node has text", "There is none.", "Write some first.")
+        now = time.time()
+        return self._hang_all(label, [(id, Piece(0, text, created=now)) for id, text in data])
 
     def plant(self, id: int, runs: Sequence[ModelRun]) -> list[int]:
         """Hang a model's continuations under a node, as unread ones. Returns their ids."""
-        self._place(id)
-        runs = [run for run in runs if run.data]
-        made: list[int] = []
-        end = self._end(id)
+        return self.plant_all([(id, run) for run in runs])
 
-        def work(step: UndoStep) -> None:
-            for run in runs:
-                made.append(self._hang(step, end(), run.piece(time.time())))
-
-        if runs:
-            self._do("plant continuations", work)
-            self._loom.sight.unread.update(made)
-            self._undo_log.keep_sight(*made)
-            self._undo_log.commit()
+    def plant_all(self, runs: Sequence[tuple[int, ModelRun]]) -> list[int]:
+        """The same, each under the node of its id: one step. Runs without text make no node."""
+        now = time.time()
+        pieces = [(id, run.piece(now)) for id, run in runs if run.data]
+        made = self._hang_all("plant continuations", pieces)
+        self._loom.sight.unread.update(made)
+        self._undo_log.keep_sight(*made)
+        self._undo_log.commit()
         return made
+
+    def ended(self, id: int) -> bool:
+        """Whether the model ended its text where this node ends."""
+        piece, _, stop = self._node(id).slices[-1]
+        birth = self._undo_log.birth(piece)
+        return birth.settings.get("finish") == "end" and stop == len(self._loom.pieces.texts[piece])
 
     def move(self, id: int, parent: int) -> Change:
         """Hang a branch under another node, also one that was deleted."""
@@ -233,10 +242,10 @@ class TreeCommands:
         work(step)
         return self._manuscript.finish(step)
 
-    def _with(self, step: UndoStep) -> tuple[Loom, UndoStep, Callable[[], int]]:
+    def _with(self, step: UndoStep) -> tuple[LoomTree, UndoStep, Callable[[], int]]:
         return self._loom, step, self._undo_log.new_node
 
-    def _token(self, node: Node, nth: int) -> tuple[int, TokenSpan]:
+    def _token(self, node: LoomNode, nth: int) -> tuple[int, TokenSpan]:
         """A node's nth whole token, and the bytes of the node before it."""
         at = 0
         for span in self._loom.spans(node):
@@ -277,17 +286,22 @@ class TreeCommands:
 
     def _hang(self, step: UndoStep, parent: int, piece: Piece) -> int:
         number, id = self._undo_log.new_piece(piece), self._undo_log.new_node()
-        step.put(self._loom, id, Node(id, parent, whole(self._loom, number)))
+        step.put(self._loom, id, LoomNode(id, parent, whole(self._loom, number)))
         return id
 
-    def _write(self, label: str, parent: int, text: str) -> int:
-        data = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
-        if not data:
-            raise UsageError("A node has text", "There is none.", "Write some first.")
+    def _hang_all(self, label: str, pieces: Sequence[tuple[int, Piece]]) -> list[int]:
+        """New nodes, each under the one of its id."""
+        for id, _ in pieces:
+            self._place(id)
+        ends = [(self._end(id), piece) for id, piece in pieces]
         made: list[int] = []
-        piece, end = Piece(0, data, created=time.time()), self._end(parent)
-        self._do(label, lambda step: made.append(self._hang(step, end(), piece)))
-        return made[0]
+
+        def work(step: UndoStep) -> None:
+            made.extend(self._hang(step, end(), piece) for end, piece in ends)
+
+        if pieces:
+            self._do(label, work)
+        return made
 
     def _delete(self, label: str, ids: Iterable[int]) -> Change:
         gone = tuple(ids)
@@ -303,7 +317,7 @@ class TreeCommands:
         if marks != before:
             self._do(label, lambda step: step.mark(self._loom, id, marks))
 
-    def _node(self, id: int) -> Node:
+    def _node(self, id: int) -> LoomNode:
         """A node of the tree. What is being typed is ended first: it may make nodes anew."""
         self._manuscript.checkpoint()
         if id == ROOT or not self._loom.holds(id):
@@ -315,7 +329,7 @@ class TreeCommands:
         if id != ROOT:
             self._node(id)
 
-    def _inside(self, node: Node, size: int) -> None:
+    def _inside(self, node: LoomNode, size: int) -> None:
         if not 0 < size < node.size:
             raise UsageError(
                 "A node cannot be cut there", f"It has {node.size} bytes.", "Cut inside of it."

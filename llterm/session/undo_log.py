@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from llterm.core.history import UndoStep, Value, Way
-from llterm.core.loom_tree import ROOT, Loom, Piece
+from llterm.core.loom_tree import ROOT, LoomTree, Piece
 from llterm.core.provenance import Provenance, read_provenance
 from llterm.core.redo_branches import revive
 from llterm.errors import LltermError, UsageError
@@ -23,7 +23,7 @@ class UndoLog:
 
     def __init__(self, file: LoomFile | None, contents: Contents) -> None:
         self.file = file
-        self.loom: Loom = contents.loom
+        self.loom: LoomTree = contents.loom
         self.history = contents.history
         self.pending = Changes()
         self.cut: frozenset[int] = frozenset()

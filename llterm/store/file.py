@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from llterm.core.history import PAGE, History, UndoStep
-from llterm.core.loom_tree import ROOT, Loom
+from llterm.core.loom_tree import ROOT, LoomTree
 from llterm.core.pieces import Pieces
 from llterm.errors import LltermError, UsageError
 from llterm.store.database import Connection, connect, in_memory, to_look, told
@@ -229,7 +229,7 @@ class LoomFile:
     def _load(self) -> Contents:
         rows = self.database.rows
         texts = dict(read_text(*row) for row in rows("select id, data from piece", first=1))
-        loom = Loom(pieces=Pieces(texts, partial(self.late.pieces, texts)))
+        loom = LoomTree(pieces=Pieces(texts, partial(self.late.pieces, texts)))
         nodes = "select id, parent, piece, start, stop, more from node order by id"
         loom.fill({row[0]: read_node(row) for row in rows(nodes, first=5)})
         marks = "select node, bookmark, rating, tags, note, sort from mark"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llterm.core.history import EVERY, UndoStep, Value
-from llterm.core.loom_tree import Loom, Sight
+from llterm.core.loom_tree import LoomTree, Sight
 from llterm.core.pieces import Pieces
 from llterm.store.file import LoomFile
 from llterm.store.late_reads import LateReads, Unreadable
@@ -19,7 +19,7 @@ from llterm.store.stored_rows import Changes, Contents
 class LoomSnapshot:
     """A loom as it is at one moment: what is done to the living one does not show here."""
 
-    loom: Loom
+    loom: LoomTree
     """Its pieces are all read, with their births."""
     meta: Mapping[str, Value] = field(default_factory=dict)
     steps: list[tuple[UndoStep, bool]] = field(default_factory=list)
@@ -77,7 +77,7 @@ def _gathered(
     for piece in pieces.values():
         known.add(piece)
     sight = alive.sight
-    loom = Loom(pieces=known, head=alive.head, marks=dict(alive.marks),
+    loom = LoomTree(pieces=known, head=alive.head, marks=dict(alive.marks),
                 sight=Sight(set(sight.folded), set(sight.unread), sight.hoisted))  # fmt: skip
     loom.fill(dict(sorted(alive.nodes.items())))
     steps: list[tuple[UndoStep, bool]] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llterm.core.display_text import visible
-from llterm.core.loom_tree import ROOT, Node
+from llterm.core.loom_tree import ROOT, LoomNode
 from llterm.errors import reason
 from llterm.store.database import Connection, to_look, told
 from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, header
@@ -93,7 +93,7 @@ def _read(path: Path, changed: float, database: Connection) -> LoomSummary:
     )
 
 
-def _text(database: Connection, story: list[Node], size: int) -> bytes:
+def _text(database: Connection, story: list[LoomNode], size: int) -> bytes:
     """The first bytes of the story, or with a negative size its last ones."""
     parts = [one for node in story for one in node.slices]
     parts_read: list[bytes] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llterm.core.history import History, UndoStep
-from llterm.core.loom_tree import BIN, ROOT, Loom, Node, PieceSlice
+from llterm.core.loom_tree import BIN, ROOT, LoomNode, LoomTree, PieceSlice
 from llterm.core.pieces import Pieces
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import LltermError
@@ -112,7 +112,7 @@ def fault_of(path: Path) -> str:
         return error.cause
 
 
-def _tree(salvaged: Salvaged, diagnosis: Diagnosis) -> Loom:
+def _tree(salvaged: Salvaged, diagnosis: Diagnosis) -> LoomTree:
     """The nodes that have their text, each under the nearest node above that is left."""
     whole = {id: node for id, node in salvaged.nodes.items() if _has_text(salvaged, node)}
     if gone := len(salvaged.nodes) - len(whole):
@@ -120,7 +120,7 @@ def _tree(salvaged: Salvaged, diagnosis: Diagnosis) -> Loom:
         diagnosis.losses.append(f"the text of {count_of(gone, 'node')}")
     if "node" in salvaged.lost:
         _unhung(salvaged, whole, diagnosis)
-    loom = Loom(pieces=Pieces({id: piece.data for id, piece in salvaged.pieces.items()}))
+    loom = LoomTree(pieces=Pieces({id: piece.data for id, piece in salvaged.pieces.items()}))
     loom.fill(dict(sorted(whole.items())))
     rooted = {*loom.below(ROOT), *loom.below(BIN)}
     loose = [node for id, node in whole.items() if id not in rooted]
@@ -137,20 +137,22 @@ def _tree(salvaged: Salvaged, diagnosis: Diagnosis) -> Loom:
     return loom
 
 
-def _unhung(salvaged: Salvaged, whole: dict[int, Node], diagnosis: Diagnosis) -> None:
+def _unhung(salvaged: Salvaged, whole: dict[int, LoomNode], diagnosis: Diagnosis) -> None:
     """Texts whose nodes were lost become branches of the root."""
     used = {one.piece for node in salvaged.nodes.values() for one in node.slices}
     next_node = max(ROOT, *salvaged.nodes, int(salvaged.meta.get("next_node", 0))) + 1
     unhung = [piece for id, piece in sorted(salvaged.pieces.items()) if id not in used]
     for id, piece in enumerate(unhung, next_node):
-        whole[id] = salvaged.nodes[id] = Node(id, ROOT, (PieceSlice(piece.id, 0, len(piece.data)),))
+        whole[id] = salvaged.nodes[id] = LoomNode(
+            id, ROOT, (PieceSlice(piece.id, 0, len(piece.data)),)
+        )
     if unhung:
         diagnosis.losses.append(
             f"where {count_of(len(unhung), 'text')} hung; each is a branch of the root now"
         )
 
 
-def _has_text(found: Salvaged, node: Node) -> bool:
+def _has_text(found: Salvaged, node: LoomNode) -> bool:
     pieces = found.pieces
     return node.id > ROOT and all(
         one.piece in pieces and 0 <= one.start < one.stop <= len(pieces[one.piece].data)
@@ -158,7 +160,7 @@ def _has_text(found: Salvaged, node: Node) -> bool:
     )
 
 
-def _above(salvaged: Salvaged, whole: dict[int, Node], node: Node) -> int:
+def _above(salvaged: Salvaged, whole: dict[int, LoomNode], node: LoomNode) -> int:
     """The nearest node above that is left; else the root.
 
     Of a ring the node with the least id is hung under the root, and the others stay under it.
@@ -176,7 +178,7 @@ def _above(salvaged: Salvaged, whole: dict[int, Node], node: Node) -> int:
     return nearest
 
 
-def _head(salvaged: Salvaged, loom: Loom, diagnosis: Diagnosis) -> None:
+def _head(salvaged: Salvaged, loom: LoomTree, diagnosis: Diagnosis) -> None:
     # A loom says nothing of its head only while it is empty.
     head = salvaged.meta.get("head", ROOT if not loom.nodes else None)
     if head is not None and loom.holds(int(head)):
@@ -187,7 +189,9 @@ def _head(salvaged: Salvaged, loom: Loom, diagnosis: Diagnosis) -> None:
     diagnosis.losses.append("which branch was the story; it is the newest one now")
 
 
-def _history(salvaged: Salvaged, loom: Loom, diagnosis: Diagnosis) -> list[tuple[UndoStep, bool]]:
+def _history(
+    salvaged: Salvaged, loom: LoomTree, diagnosis: Diagnosis
+) -> list[tuple[UndoStep, bool]]:
     """The steps, where each still fits the tree: after a repair of the tree itself, none."""
     unread = any(salvaged.lost.get(table) for table in ("piece", "node", "step"))
     if not (diagnosis.losses or unread):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llterm.core.history import UndoStep
-from llterm.core.loom_tree import Marks, Node, Piece
+from llterm.core.loom_tree import LoomNode, Marks, Piece
 from llterm.store.database import Connection, Row, is_endless, to_look
 from llterm.store.loom_schema import (
     APPLICATION,
@@ -48,7 +48,7 @@ class Salvaged:
     """Rows that make sense by themselves, and how many do not."""
 
     pieces: dict[int, Piece] = field(default_factory=dict)
-    nodes: dict[int, Node] = field(default_factory=dict)
+    nodes: dict[int, LoomNode] = field(default_factory=dict)
     steps: list[tuple[UndoStep, bool]] = field(default_factory=list)
     marks: dict[int, Marks] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)

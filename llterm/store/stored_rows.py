@@ -10,7 +10,7 @@ from typing import Any
 
 from llterm.core.history import History, UndoStep, Value
 from llterm.core.json_text import json_text
-from llterm.core.loom_tree import PERSON, ROOT, Loom, Marks, Node, Piece, PieceSlice
+from llterm.core.loom_tree import PERSON, ROOT, LoomNode, LoomTree, Marks, Piece, PieceSlice
 from llterm.core.pieces import Pieces
 from llterm.core.tokens import Tail
 from llterm.core.tree_outline import ORDERS
@@ -36,7 +36,7 @@ from llterm.store.values import (
 class Contents:
     """What a loom file holds."""
 
-    loom: Loom = field(default_factory=Loom)
+    loom: LoomTree = field(default_factory=LoomTree)
     history: History = field(default_factory=History)
     meta: dict[str, Value] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ class Contents:
 class Changes:
     """Rows to write in one transaction."""
 
-    nodes: dict[int, Node | None] = field(default_factory=dict)
+    nodes: dict[int, LoomNode | None] = field(default_factory=dict)
     pieces: dict[int, Piece] = field(default_factory=dict)
     marks: dict[int, Marks | None] = field(default_factory=dict)
     sight: dict[int, tuple[bool, bool]] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def piece_row(piece: Piece) -> Row:
             piece.fingerprint, logprobs, piece.birth)  # fmt: skip
 
 
-def read_node(row: Row) -> Node:
+def read_node(row: Row) -> LoomNode:
     """A node; the last column holds the slices after the first, three numbers each."""
     id, parent, piece, start, stop, more = row
     # Not `whole` five times: there may be a hundred thousand of them.
@@ -117,11 +117,11 @@ def read_node(row: Row) -> Node:
         raise Damage(f"node {id} has no text")
     first = PieceSlice(piece, start, stop)
     if more is None:
-        return Node(id, parent, (first,))
-    return Node(id, parent, (first, *_slices(_numbers(more))))
+        return LoomNode(id, parent, (first,))
+    return LoomNode(id, parent, (first, *_slices(_numbers(more))))
 
 
-def node_row(node: Node) -> Row:
+def node_row(node: LoomNode) -> Row:
     first, *more = node.slices
     rest = array("i", [number for one in more for number in one]).tobytes() if more else None
     return (node.id, node.parent, *first, rest)
@@ -147,7 +147,7 @@ def marks_row(node: int, marks: Marks) -> Row:
 def step_text(step: UndoStep) -> str:
     """A step's rows as JSON. A node is its parent and then three numbers a slice."""
 
-    def row(node: Node | None) -> list[int] | None:
+    def row(node: LoomNode | None) -> list[int] | None:
         if node is None:
             return None
         return [node.parent, *(number for one in node.slices for number in one)]
@@ -196,7 +196,7 @@ def step_of(id: object, label: object, silent: object, rows: object) -> UndoStep
     return step
 
 
-def check_step(step: UndoStep, loom: Loom) -> None:
+def check_step(step: UndoStep, loom: LoomTree) -> None:
     """Raise Damage where a step speaks of a text that is not there."""
     texts = loom.pieces.texts
     for node in (node for pair in step.nodes.values() for node in pair if node is not None):
@@ -205,13 +205,13 @@ def check_step(step: UndoStep, loom: Loom) -> None:
                 raise Damage(f"step {step.id} speaks of text that is not there")
 
 
-def _row(node: int, numbers: object) -> Node | None:
+def _row(node: int, numbers: object) -> LoomNode | None:
     if numbers is None:
         return None
     if not isinstance(numbers, list) or not numbers:
         raise Damage(f"a step holds no row for node {node}")
     parent, *rest = map(whole, numbers)
-    return Node(node, parent, _slices(rest))
+    return LoomNode(node, parent, _slices(rest))
 
 
 def _object(value: object) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def check_changes(changes: Changes) -> None:
     for name, value in changes.meta.items():
         read_setting(name, value)
     texts = {id: piece.data for id, piece in changes.pieces.items()}
-    loom = Loom(pieces=Pieces(texts), head=int(changes.meta.get("head", ROOT)))
+    loom = LoomTree(pieces=Pieces(texts), head=int(changes.meta.get("head", ROOT)))
     loom.fill({id: node for id, node in sorted(changes.nodes.items()) if node is not None})
     loom.check()
     loom.marks = {id: marks for id, marks in changes.marks.items() if marks is not None}
@@ -302,7 +302,7 @@ _SOUND = f"""
 """Of a text, what `read_piece` takes."""
 
 
-def survey(database: Connection, loom: Loom) -> str:
+def survey(database: Connection, loom: LoomTree) -> str:
     """The first damage in what opening a loom does not need; empty where there is none.
 
     A check of the pages costs little. Texts' tokens are only weighed by SQLite, and of the history

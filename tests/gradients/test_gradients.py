@@ -64,9 +64,9 @@ async def own(backend: LlamaBackend, question: Question) -> float:
 async def test_slopes_are_what_small_changes_of_the_embeddings_do() -> None:
     import torch
 
-    from llterm.backends.gradients_child import Model, answer
+    from llterm.backends.gradients_child import GradientModel, answer
 
-    model = Model(BUNDLED)
+    model = GradientModel(BUNDLED)
     tokens, first, target = [0, 300, 301, 302, 303], 1, 40
     x = model.embed(tokens)
     step = 1e-2

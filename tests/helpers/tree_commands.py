@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from llterm.core.history import EVERY
-from llterm.core.loom_tree import ROOT, Node
+from llterm.core.loom_tree import ROOT, LoomNode
 from llterm.core.tree_outline import ORDERS
 from llterm.errors import UsageError
 from llterm.session.document import Document
@@ -96,5 +96,5 @@ def kept(document: Document) -> set[int]:
     history = document.undo_log.history
     history.last(EVERY)
     for step in (*history.done, *history.undone):
-        rows += (row for pair in step.nodes.values() for row in pair if isinstance(row, Node))
+        rows += (row for pair in step.nodes.values() for row in pair if isinstance(row, LoomNode))
     return {one.piece for row in rows for one in row.slices}

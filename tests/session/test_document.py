@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llterm.core.loom_tree import ROOT, Node
+from llterm.core.loom_tree import ROOT, LoomNode
 from llterm.core.weave_settings import WeaveSettings
 from llterm.errors import UsageError
 from llterm.session.document import Document
@@ -81,7 +81,7 @@ def test_an_accepted_text_is_always_somewhere(operations: list[tuple[object, ...
             for step in document.undo_log.history.undone
             for pair in step.nodes.values()
             for row in pair
-            if isinstance(row, Node)
+            if isinstance(row, LoomNode)
         }
         present = sum(document.loom.pieces[piece].ids is not None for piece in models)
         assert present == accepted

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llterm.cli.doctor_loom import check_loom
 from llterm.cli.export_import import run_export
 from llterm.core.json_text import DEEPEST, parsed
-from llterm.core.loom_tree import Node
+from llterm.core.loom_tree import LoomNode
 from llterm.errors import UsageError
 from llterm.formats.exports import ExportOptions
 from llterm.session.document import Document
@@ -112,7 +112,7 @@ def test_a_step_that_would_make_a_ring_is_not_undone(before: bool) -> None:
     step = next(one for one in reversed(document.undo_log.history.done) if one.nodes)
     steps = len(document.undo_log.history.done)
     for id, (_, row) in [*step.nodes.items()]:
-        ring = Node(id, id, (row or document.loom.nodes[id]).slices)
+        ring = LoomNode(id, id, (row or document.loom.nodes[id]).slices)
         step.nodes[id] = (ring, row) if before else (None, ring)
     with pytest.raises(UsageError, match="history is damaged") as caught:
         undo_all(document)

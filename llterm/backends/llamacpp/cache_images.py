@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llterm.backends.llamacpp.binding import library
-from llterm.backends.llamacpp.kv_cache import KVCache
-from llterm.core.tokens import Anchor, Tail
+from llterm.backends.llamacpp.kv_cache import TRUNK, KVCache
+from llterm.backends.llamacpp.path_states import PathState
+from llterm.core.tokens import Anchor, Tail, common
+from llterm.errors import LltermError
 
 WORTH = 64
 """Fewer tokens are evaluated again rather than copied."""
 MOST_BYTES = 512 * 2**20
 """What all images may take; those put aside first are let go."""
+PINNED = 4 << 30
+"""What all pinned states may take."""
 STORIES = 4
 """Images that are kept though nobody waits for them: their search may go on."""
 _ALL = -1
@@ -64,6 +68,8 @@ class CacheImage:
 
     contents: CacheContents
     state: ctypes.Array[ctypes.c_uint8]
+    alone: bool = False
+    """It is the trunk's sequence, and there is to be no other when it is put back."""
 
 
 class CacheImages:
@@ -74,23 +80,60 @@ class CacheImages:
         self._context = context
         self._images: list[CacheImage] = []
         """The one put aside last stands last."""
+        self._pinned: dict[Tail, PathState] = {}
+        """States that are kept until they are released."""
 
     def put(self, contents: CacheContents) -> None:
         """Copy what the context holds now."""
-        size = self._llama.llama_state_seq_get_size(self._context, _ALL)
-        if size > MOST_BYTES:
-            return
+        state = self._read(_ALL, MOST_BYTES)
+        if state is not None:
+            self._images.append(CacheImage(contents.copied(), state))
+            self._let_go()
+
+    def pin(self, tokens: Tail) -> PathState:
+        """Keep what the trunk's sequence holds now, which is these tokens' without the last.
+        Raises LltermError where memory is too small."""
+        room = PINNED - sum(len(state.data) for state in self._pinned.values())
+        state = self._read(TRUNK, room)
+        if state is None:
+            raise LltermError(
+                "There is no room for this state",
+                f"Pinned states may take {PINNED >> 30} GiB in all.",
+                "Release another one.",
+            )
+        return self.take(PathState(tokens, bytes(state)))
+
+    def take(self, state: PathState) -> PathState:
+        """Keep a state."""
+        self._pinned[state.tokens] = state
+        return state
+
+    def release(self, tokens: Tail) -> bool:
+        """Keep it no longer. Returns whether there was one."""
+        return self._pinned.pop(tokens, None) is not None
+
+    def held(self, tokens: Tail) -> int:
+        """How many of these tokens any of them spares."""
+        sizes = [image.contents.cache.known(tokens) for image in self._images]
+        return max([*sizes, *(common(pin[:-1], tokens) for pin in self._pinned)], default=0)
+
+    def is_pinned(self, tokens: Tail) -> bool:
+        return tokens in self._pinned
+
+    def _read(self, sequence: int, most: int) -> ctypes.Array[ctypes.c_uint8] | None:
+        """What a sequence holds; None where that is too large."""
+        size = self._llama.llama_state_seq_get_size(self._context, sequence)
+        if size > most:
+            return None
         state = (ctypes.c_uint8 * size)()
-        if self._llama.llama_state_seq_get_data(self._context, state, size, _ALL) != size:
-            return
-        self._images.append(CacheImage(contents.copied(), state))
-        self._let_go()
+        read = self._llama.llama_state_seq_get_data(self._context, state, size, sequence)
+        return state if read == size else None
 
     def find(
-        self, run: ContextRun, anchor: Anchor | None, trunk: Tail, held: int
+        self, run: ContextRun, anchor: Anchor | None, trunk: Tail, held: int, cache: KVCache
     ) -> CacheImage | None:
         """This run's contents, or others with its anchor, with as much of its trunk as the `held`
-        tokens that are there, or any with clearly more of it."""
+        tokens that are there, or any with clearly more of it. `cache`: what there is now."""
         best, most = None, held + WORTH - 1
         for image in reversed(self._images):
             contents = image.contents
@@ -100,6 +143,12 @@ class CacheImages:
                 return image
             if size > most:
                 best, most = image, size
+        for tokens, state in self._pinned.items():
+            pinned = cache.holding(tokens[:-1])
+            size = pinned.held(trunk)
+            if size > max(most, held):
+                array = (ctypes.c_uint8 * len(state.data)).from_buffer_copy(state.data)
+                best, most = CacheImage(CacheContents(pinned), array, alone=True), size
         return best
 
     def restore(self, image: CacheImage, run: ContextRun) -> CacheContents | None:
@@ -114,7 +163,8 @@ class CacheImages:
         elif image in self._images:
             self._images.remove(image)
         size = len(image.state)
-        put = self._llama.llama_state_seq_set_data(self._context, image.state, size, _ALL)
+        sequence = TRUNK if image.alone else _ALL
+        put = self._llama.llama_state_seq_set_data(self._context, image.state, size, sequence)
         return contents if put == size else None
 
     def leave(self, run: ContextRun) -> None:

@@ -14,7 +14,8 @@ from llterm.backends.llamacpp.cache_images import CacheContents, CacheImage, Cac
 from llterm.backends.llamacpp.context_decoder import ContextDecoder
 from llterm.backends.llamacpp.kv_cache import TRUNK, CopyCells
 from llterm.backends.llamacpp.loader import LoadedModel
-from llterm.core.query import Cost
+from llterm.backends.llamacpp.path_states import PathState
+from llterm.core.query import Cost, HeldPath
 from llterm.core.tokens import Anchor, Tail
 from llterm.errors import LltermError
 
@@ -66,6 +67,26 @@ class CellOwners:
             return Cost()
         return (yield from self._move_trunk(run, anchor, story))
 
+    def pin(self, run: ContextRun, tokens: Tail) -> Generator[None, None, PathState]:
+        """Keep the state after these tokens, less the last, until it is released. Raises
+        LltermError where there is no room."""
+        anchor = Anchor(tokens)
+        yield from self.keep_story(run, anchor)
+        return self._images.pin(tokens)
+
+    def release(self, tokens: Tail) -> bool:
+        """Keep a path's state no longer. Returns whether there was one."""
+        return self._images.release(tokens)
+
+    def take(self, state: PathState) -> None:
+        """Keep a state of this model, to be put back when it is of use."""
+        self._images.take(state)
+
+    def held(self, tokens: Tail) -> HeldPath:
+        """How much of a path is evaluated already."""
+        held = max(self._contents.cache.known(tokens), self._images.held(tokens))
+        return HeldPath(held, self._images.is_pinned(tokens))
+
     def keep_read(self, run: ContextRun, tokens: Tail, begin: int, first: int) -> Kept:
         """Let the trunk be the first tokens of a text that is read in its place."""
         trunk = tokens[:first]
@@ -80,7 +101,7 @@ class CellOwners:
         """Let the sequence beside the trunk hold the first tokens of a text."""
         decoder = self._decoder
         if self._contents.beside is not run and first > begin:
-            image = self._images.find(run, None, (), 0)
+            image = self._images.find(run, None, (), 0, self._contents.cache)
             if image is not None:
                 self._exchange(run, image, ())
         if self._contents.beside is run:
@@ -124,7 +145,8 @@ class CellOwners:
         if stays and (run in contents.runs or not anew):
             contents.runs.add(run)
             return
-        image = self._images.find(run, anchor, trunk, contents.cache.held(trunk))
+        cache = contents.cache
+        image = self._images.find(run, anchor, trunk, cache.held(trunk), cache)
         self._exchange(run, image, trunk)
 
     def _exchange(self, run: ContextRun, image: CacheImage | None, trunk: Tail) -> None:
@@ -136,6 +158,8 @@ class CellOwners:
             self._decoder.drop_beside(None)
         contents.runs.clear()
         if image is not None:
+            if image.alone:
+                self._decoder.clear(data=True)
             restored = self._images.restore(image, run)
             if restored is None:
                 self._decoder.clear(data=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,8 @@ _MOST = 1 << 26
 FILE_TYPES = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 7: "q8_0", 8: "q5_0", 9: "q5_1",
                10: "q2_K", 11: "q3_K_S", 12: "q3_K_M", 13: "q3_K_L", 14: "q4_K_S", 15: "q4_K_M",
                16: "q5_K_S", 17: "q5_K_M", 18: "q6_K", 32: "bf16"}  # fmt: skip
+_SEEN = 1 << 20
+"""Bytes of a file, at its beginning and at its end, by which it is known again."""
 _PER_LAYER = ".attention.head_count_kv"
 """One number, or one a layer."""
 _TOKENS = "tokenizer.ggml.tokens"
@@ -291,3 +294,14 @@ class _Header:
             if at > self._size:
                 raise EOFError
         self._file.seek(at)
+
+
+def weights_digest(path: Path) -> str:
+    """Equal for equal files; of a large one not all is read."""
+    with open_file(path) as file:
+        size = file.seek(0, 2)
+        digest = hashlib.sha256(str(size).encode())
+        for start in (0, max(size - _SEEN, 0)):
+            file.seek(start)
+            digest.update(file.read(_SEEN))
+    return digest.hexdigest()

@@ -93,6 +93,19 @@ class KVCache:
         other._where = {tail: set(holders) for tail, holders in self._where.items()}
         return other
 
+    def holding(self, trunk: Tail) -> KVCache:
+        """One of the same kind in which this trunk stands alone."""
+        other = self.copied()
+        other.clear()
+        other.trunk = trunk
+        return other
+
+    def known(self, tokens: Tail) -> int:
+        """How many of these tokens a question about them finds evaluated."""
+        size = self.held(tokens)
+        rest = tokens[size:] if size == len(self.trunk) else ()
+        return size + self._longest(rest)[0]
+
     def common(self, trunk: Tail) -> int:
         """How many of these tokens the present trunk begins with."""
         return common(self.trunk, trunk)

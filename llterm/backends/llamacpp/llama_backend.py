@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path as FilePath
 from typing import Any, Generic
 
@@ -18,13 +19,14 @@ from llterm.backends.chat_opener import ChatOpener, opener
 from llterm.backends.llamacpp import thread_budget
 from llterm.backends.llamacpp.binding import StopFlag, Stopped, library
 from llterm.backends.llamacpp.context_turns import ContextTurns
-from llterm.backends.llamacpp.gguf_header import check_gguf
+from llterm.backends.llamacpp.gguf_header import check_gguf, weights_digest
 from llterm.backends.llamacpp.gpu_placement import gpus_here, placed
 from llterm.backends.llamacpp.llama_chat import format_of, named_format
 from llterm.backends.llamacpp.llama_vocabulary import LlamaVocabulary
 from llterm.backends.llamacpp.loader import LlamaSettings, load
 from llterm.backends.llamacpp.memory_estimate import check_room
 from llterm.backends.llamacpp.model_runner import Answer, Burst, Bursts, ModelRunner
+from llterm.backends.llamacpp.path_states import read_state, state_bytes
 from llterm.backends.llamacpp.stream_context import StreamContext
 from llterm.core.attention_weights import Attention
 from llterm.core.chat_messages import Chat, ChatParts
@@ -35,6 +37,7 @@ from llterm.core.query import (
     Cost,
     Fact,
     Failed,
+    HeldPath,
     LogitRows,
     Query,
     ScoreColumns,
@@ -42,7 +45,7 @@ from llterm.core.query import (
     single_scores,
 )
 from llterm.core.tokens import Tail
-from llterm.errors import Interrupted, LltermError
+from llterm.errors import Interrupted, LltermError, UsageError
 from llterm.faults import unforeseen
 
 UNREAD = 2
@@ -304,6 +307,45 @@ class LlamaBackend:
                 async for answer in answers:
                     return answer
         raise Interrupted("Reading the texts was stopped")
+
+    async def held(self, tokens: Tail) -> HeldPath:
+        return await self._told(lambda runner: runner.held(tokens))
+
+    async def pin(self, tokens: Tail) -> None:
+        await self._told(lambda runner: runner.pin(tokens))
+
+    async def release(self, tokens: Tail) -> bool:
+        return (await self._told(lambda runner: runner.release(tokens))).pinned
+
+    async def saved_state(self, tokens: Tail) -> bytes:
+        state = await self._told(lambda runner: runner.pin(tokens))
+        return await asyncio.to_thread(state_bytes, state, await self._maker())
+
+    async def load_state(self, data: bytes, name: str) -> Tail:
+        state = await asyncio.to_thread(read_state, data, await self._maker(), name)
+        size = self.vocabulary.size
+        fits = len(state.tokens) <= self.capabilities.context
+        if not fits or not all(0 <= id < size for id in state.tokens):
+            raise UsageError(
+                f"{name} does not fit", "The context is smaller than its path.", "Enlarge it."
+            )
+        return (await self._told(lambda runner: runner.take(state))).tokens
+
+    async def _maker(self) -> str:
+        """What a state can be read by again."""
+        path, settings = self.capabilities.weights, self.settings
+        assert path is not None
+        digest = await asyncio.to_thread(weights_digest, path)
+        made = version("llama-cpp-python")
+        kinds = f"{settings.kv_type}, flash attention {settings.flash_attention}"
+        return f"{path.name} ({digest[:16]}), cache {kinds}, llama-cpp-python {made}"
+
+    async def _told(self, work: Callable[[ModelRunner], Bursts[Answer]]) -> Answer:
+        """The one answer to a question."""
+        async with aclosing(self._run(work)) as answers:
+            async for answer in answers:
+                return answer
+        raise Interrupted("The model was stopped")
 
     def score(self, tokens: Tail, start: int = 1, keep: int = 64) -> AsyncGenerator[TokenScore]:
         return single_scores(self.score_columns(tokens, start, keep))

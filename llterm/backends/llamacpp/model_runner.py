@@ -18,14 +18,18 @@ from llterm.backends.llamacpp.embedding_context import LANES, EmbeddingContext
 from llterm.backends.llamacpp.kv_cache import TRUNK, DecodeRow, RemoveCells
 from llterm.backends.llamacpp.loader import LlamaSettings, LoadedModel
 from llterm.backends.llamacpp.logits import best_of, read_distributions, read_scores
+from llterm.backends.llamacpp.path_states import PathState
 from llterm.core.attention_weights import Attention
 from llterm.core.embeddings import Embeddings, unit_vectors
 from llterm.core.logit_rows import RowScratch, rows_at_once
-from llterm.core.query import Cost, Fact, Failed, LogitRows, Query, ScoreColumns
+from llterm.core.query import Cost, Fact, Failed, HeldPath, LogitRows, Query, ScoreColumns
 from llterm.core.tokens import Anchor, Tail, common
 from llterm.errors import LltermError
 
-Answer = TypeVar("Answer", bound=Fact | Failed | ScoreColumns | LogitRows | Attention | Embeddings)
+Answer = TypeVar(
+    "Answer",
+    bound=Fact | Failed | ScoreColumns | LogitRows | Attention | Embeddings | PathState | HeldPath,
+)
 Burst = Callable[[], Sequence[Answer]]
 """What one decode answered, to be read from its logits on another thread."""
 Bursts = Generator[Burst[Answer] | None]
@@ -194,6 +198,29 @@ class ModelRunner:
                 continue
             self._decoder.spent += Cost(attention.evaluated)
             yield partial(list, [attention])
+
+    def pin(self, tokens: Tail) -> Bursts[PathState]:
+        """The state after a path, less its last token, which is kept until it is released."""
+        if not 1 < len(tokens) <= self._loaded.window:
+            raise _too_long(len(tokens) if len(tokens) > 1 else 0, self._loaded.window)
+        with self._owners.run() as run:
+            state = yield from self._owners.pin(run, tokens)
+        yield partial(list, [state])
+
+    def held(self, tokens: Tail) -> Bursts[HeldPath]:
+        """How much of a path is evaluated already."""
+        yield partial(list, [self._owners.held(tokens)])
+
+    def release(self, tokens: Tail) -> Bursts[HeldPath]:
+        """How it was, before its state is kept no longer."""
+        before = self._owners.held(tokens)
+        self._owners.release(tokens)
+        yield partial(list, [before])
+
+    def take(self, state: PathState) -> Bursts[PathState]:
+        """A state that is kept from now on."""
+        self._owners.take(state)
+        yield partial(list, [state])
 
     def embed(self, texts: Sequence[Tail]) -> Bursts[Embeddings]:
         """What texts are to the model, read in a context that is made on first use, and kept."""

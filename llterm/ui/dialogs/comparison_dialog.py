@@ -15,7 +15,7 @@ from textual.widgets import Static
 from llterm.core.branch_comparison import BranchComparison as Compared
 from llterm.core.branch_comparison import ComparedStretch, ComparedWord, compare
 from llterm.core.display_text import visible
-from llterm.core.loom_tree import Loom
+from llterm.core.loom_tree import LoomTree
 from llterm.number_format import count_of, percent
 from llterm.ui.dialogs.dialog import Dialog
 from llterm.ui.widgets.text_fit import crop
@@ -48,7 +48,7 @@ class ComparisonDialog(Dialog[None]):
         Binding("up,k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, loom: Loom, left: int, right: int) -> None:
+    def __init__(self, loom: LoomTree, left: int, right: int) -> None:
         super().__init__()
         self._found = compare(loom, left, right)
 

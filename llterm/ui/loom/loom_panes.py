@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
-from llterm.core.loom_tree import Loom
+from llterm.core.loom_tree import LoomTree
 from llterm.core.outline_map import Listing
 from llterm.core.tree_outline import OutlineRow, PhraseHit
 from llterm.keymap import Pane
@@ -43,7 +43,7 @@ class LoomPanes(KeyedScreen):
         return self.session.document
 
     @property
-    def loom(self) -> Loom:
+    def loom(self) -> LoomTree:
         return self.session.document.loom
 
     @property

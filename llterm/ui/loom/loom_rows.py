@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 
 from llterm.core.display_text import label_text, visible, whole_after
-from llterm.core.loom_tree import PERSON, Loom, Marks
+from llterm.core.loom_tree import PERSON, LoomTree, Marks
 from llterm.core.outline_map import Listing
 from llterm.core.tree_outline import OutlineRow
 
@@ -45,7 +45,7 @@ class RowFacts:
     unread: bool
 
 
-def facts_of(loom: Loom, row: OutlineRow) -> RowFacts:
+def facts_of(loom: LoomTree, row: OutlineRow) -> RowFacts:
     """Read a row's nodes."""
     nodes = [loom.nodes[id] for id in row.ids]
     loom.pieces.fetch(part.piece for node in nodes for part in node.slices)
@@ -70,7 +70,7 @@ def facts_of(loom: Loom, row: OutlineRow) -> RowFacts:
     )
 
 
-def _shades(loom: Loom, row: OutlineRow) -> tuple[float | None, ...]:
+def _shades(loom: LoomTree, row: OutlineRow) -> tuple[float | None, ...]:
     spans = [span for id in row.ids for span in loom.spans(loom.nodes[id])]
     shades: list[float | None] = []
     for part in range(SHARES):

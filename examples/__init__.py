@@ -1,0 +1,1 @@
+"""Short scripts with `import llterm`: `python -m examples.reflection [MODEL]`, or as files."""
