@@ -125,6 +125,11 @@ class Sight:
     hoisted: int = ROOT
     """The node that is shown as the root."""
 
+    def note(self, id: int, *, folded: bool, unread: bool) -> None:
+        """How a node is looked at."""
+        for nodes, is_so in ((self.folded, folded), (self.unread, unread)):
+            (nodes.add if is_so else nodes.discard)(id)
+
 
 @dataclass(slots=True)
 class LoomTree:
@@ -155,6 +160,11 @@ class LoomTree:
         children = self.children = {}
         for node in nodes.values():
             children.setdefault(node.parent, []).append(node.id)
+
+    def become(self, other: LoomTree) -> None:
+        """Be as another one is, which is no more used then."""
+        self.nodes, self.pieces, self.head = other.nodes, other.pieces, other.head
+        self.children, self.marks, self.sight = other.children, other.marks, other.sight
 
     def mark(self, id: int, marks: Marks) -> Marks:
         """Set what is noted on a node; what was noted before."""

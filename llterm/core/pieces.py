@@ -110,6 +110,12 @@ class Pieces:
         self._known[piece.id] = piece
         self.texts[piece.id] = piece.data
 
+    def renew(self, texts: Mapping[int, bytes]) -> None:
+        """These stand in the file so by now: somebody else wrote to it."""
+        self.texts.update(texts)
+        for id in texts:
+            self._known.pop(id, None)
+
     def fetch(self, ids: Iterable[int]) -> Mapping[int, Piece]:
         """Read all of these at once, so that asking for each costs nothing; every one known.
 

@@ -21,7 +21,7 @@ from llterm.session.undo_log import UndoLog
 from llterm.store.file import LoomFile, fresh_loom
 from llterm.store.late_reads import Unreadable
 from llterm.store.loom_snapshot import LoomSnapshot
-from llterm.store.stored_rows import Contents
+from llterm.store.stored_rows import Changes, Contents
 from llterm.store.stored_settings import read_rules, rules_text
 
 log = logging.getLogger(__name__)
@@ -44,12 +44,15 @@ class Document(Manuscript):
         self.constraint = str(meta.get("constraint", ""))
 
     @classmethod
-    def open(cls, path: Path, waiting: Callable[[str], None] | None = None) -> Document:
+    def open(
+        cls, path: Path, waiting: Callable[[str], None] | None = None, *, reading: bool = False
+    ) -> Document:
         """An existing loom. Raises UsageError where the file is none or is damaged.
 
         With `waiting` an llterm that is just ending gets a moment, and it is told what for.
+        `reading`: others may write it, until `take`.
         """
-        file = LoomFile(path, waiting=waiting)
+        file = LoomFile(path, reading=reading, waiting=waiting)
         try:
             return cls(file, file.load())
         except BaseException:
@@ -85,6 +88,12 @@ class Document(Manuscript):
     @property
     def path(self) -> Path | None:
         return self.undo_log.file.path if self.undo_log.file else None
+
+    @property
+    def followed(self) -> bool:
+        """Whether another llterm was found to write it; once that has ended this one may."""
+        file = self.undo_log.file
+        return file is not None and file.held
 
     @property
     def damage(self) -> str:
@@ -127,6 +136,11 @@ class Document(Manuscript):
         """What suggestions must fit, as `constraints.spec` writes it; empty: anything."""
         self._set("constraint", "constraint", self.constraint, text)
         self.constraint = text
+
+    def _followed(self, meta: Mapping[str, Value]) -> Change:
+        self._take_settings(meta)
+        self.undo_log.pending = Changes()
+        return super()._followed(meta)
 
     def undo(self) -> Change | None:
         """Take back the last step; None when there is none."""

@@ -91,7 +91,7 @@ def forget(path: Path) -> None:
 
 def rename(path: Path, name: str) -> Path:
     """Give a loom another name in the same folder. Returns its new path."""
-    target = path.with_name(_file_name(name))
+    target = path.with_name(file_name(name))
     if target == path:
         return path
     with closing(_closed(path, "renamed")):
@@ -215,7 +215,8 @@ def _closed(path: Path, done: str) -> Lock:
     return lock
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """The file's name of a loom of this name. Raises UsageError where it can be none."""
     stem = name.strip().removesuffix(_SUFFIX).strip()
     if not stem or stem.startswith(".") or "/" in stem or "\0" in stem or not stem.isprintable():
         raise UsageError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from llterm.core.display_text import DisplayText
 from llterm.core.edits import lead, push_down, replace_range
-from llterm.core.history import UndoStep
+from llterm.core.history import UndoStep, Value
 from llterm.core.kernels import KernelKind
 from llterm.core.loom_tree import ROOT, LoomTree, Piece, PieceSlice, Run
 from llterm.core.provenance import (
@@ -171,6 +171,38 @@ class Manuscript:
     def runs_before(self, at: int) -> list[Run]:
         """The story up to a display offset, by author, a model's text in its own tokens."""
         return self.loom.runs_before(len(self.bytes_before(at)))
+
+    # --- what others write
+
+    def follow(self) -> Change | None:
+        """Show what another llterm wrote since; None where that is nothing. Raises LltermError."""
+        meta = self.undo_log.follow()
+        return self._followed(meta) if meta is not None else None
+
+    def take(self) -> Change:
+        """Become the one who writes this loom, as others left it. Raises UsageError where another
+        llterm writes it, or nobody may."""
+        return self._followed(self.undo_log.take()) if self.read_only else self.nothing()
+
+    def release(self) -> None:
+        """Let others write it, and follow them. Raises LltermError."""
+        self.checkpoint()
+        self.undo_log.release()
+
+    def _followed(self, meta: Mapping[str, Value]) -> Change:
+        """The story as it is now. The cursor stays at its text; at the end it goes along."""
+        self._model = str(meta.get("model", self._model))
+        self._accepted = None
+        before, size = self._cursor, len(self.text)
+        change = self._reread()
+        grown = len(self.text) - size
+        if before == size:
+            self._cursor = len(self.text)
+        elif before <= change.start:
+            self._cursor = before
+        else:
+            self._cursor = max(before + grown, change.start)
+        return replace(change, cursor=self._cursor)
 
     # --- changing it
 

@@ -197,6 +197,15 @@ class Session(Cursor):
     def redo(self) -> Change | None:
         return self._step(self.document.redo)
 
+    def follow(self) -> Change | None:
+        """Show what another llterm wrote to the loom since; None where that is nothing. Raises
+        LltermError."""
+        return self._step(self.document.follow)
+
+    def take_over(self) -> Change:
+        """Write the loom here from now on. Raises UsageError where another llterm does still."""
+        return self.reshape(self.document.take)
+
     def reshape(self, step: Callable[[], Change]) -> Change:
         """Do a command on the loom's tree (`Document.branches`, `choose`), and look again."""
         change = self._step(step)
@@ -266,6 +275,8 @@ class Session(Cursor):
     def _step(self, step: Callable[[], Change | None]) -> Change | None:
         before, bans = self.document.rules, self.sampling.bans
         change = step()
+        if change is None:
+            return None
         self._look()
         self._follow_rules(before, bans)
         return change

@@ -79,6 +79,34 @@ class TreeCommands:
         self._undo_log.commit()
         return made
 
+    def accept(self, id: int, run: ModelRun) -> int:
+        """Hang a model's text under a node, and let the story end in it. Returns the new node."""
+        self._place(id)
+        end, piece = self._end(id), run.piece(time.time())
+        made: list[int] = []
+
+        def work(step: UndoStep) -> None:
+            made.append(self._hang(step, end(), piece))
+            lead(self._loom, step, made[0])
+
+        self._do("accept", work)
+        return made[0]
+
+    def clip_tokens(self, id: int, count: int) -> Change:
+        """Keep a node's first tokens (of the person's text its first words); of a count below 0,
+        all but so many at its end. What is cut off goes with all below the node."""
+        self._node(id)
+        edges = [edge for edge in self.edges(id) if edge]
+        kept = len(edges) + count if count < 0 else count
+        if kept >= len(edges):
+            return self._manuscript.nothing()
+        if kept < 1:
+            raise UsageError(
+                "A node has text", f"It has {len(edges)} tokens or words; none would stay.",
+                "Delete it, or keep one.",
+            )  # fmt: skip
+        return self.clip(id, edges[kept - 1])
+
     def ended(self, id: int) -> bool:
         """Whether the model ended its text where this node ends."""
         piece, _, stop = self._node(id).slices[-1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from llterm.core.history import UndoStep, Value, Way
 from llterm.core.loom_tree import ROOT, LoomTree, Piece
@@ -11,11 +13,14 @@ from llterm.core.provenance import Provenance, read_provenance
 from llterm.core.redo_branches import revive
 from llterm.errors import LltermError, UsageError
 from llterm.store.file import LoomFile
+from llterm.store.loom_news import LoomNews
 from llterm.store.loom_snapshot import LoomSnapshot, gathered
-from llterm.store.stored_rows import Changes, Contents
+from llterm.store.stored_rows import Changes, Contents, check_step
 from llterm.store.stored_settings import changed
 
 log = logging.getLogger(__name__)
+
+StepWay = Literal["done", "undone", "redone"]
 
 
 class UndoLog:
@@ -24,11 +29,20 @@ class UndoLog:
     def __init__(self, file: LoomFile | None, contents: Contents) -> None:
         self.file = file
         self.loom: LoomTree = contents.loom
-        self.history = contents.history
         self.pending = Changes()
         self.cut: frozenset[int] = frozenset()
         """Nodes that the last reviving cut off others: each was the end of the node above it."""
+        self.heard: Callable[[UndoStep, StepWay], None] = lambda _, __: None
+        """Told of every step that is done, done again or taken back, here or by another llterm."""
+        self._version = file.loaded if file is not None else 0
+        self._begin(contents)
+
+    def _begin(self, contents: Contents) -> None:
+        """Go on from these contents."""
         meta = contents.meta
+        self.history = contents.history
+        self.revision = int(meta.get("revision", 0))
+        """How often the steps in the file were changed: each llterm that writes it counts on."""
         self._next_node = max(int(meta.get("next_node", 0)), max(self.loom.nodes, default=ROOT) + 1)
         self._next_piece = max(self.loom.pieces.texts, default=0) + 1
         steps = (*self.history.done, *self.history.undone)
@@ -81,6 +95,7 @@ class UndoLog:
             self.history.done.append(step)
         self.pending.steps[step.id] = step, False
         self._rows(step)
+        self.heard(step, "done")
 
     def forget(self, *steps: UndoStep) -> None:
         """These steps never were; their rows are taken back already."""
@@ -157,6 +172,7 @@ class UndoLog:
         for step in steps:
             self.pending.steps[step.id] = step, undone
             self._rows(step)
+            self.heard(step, "undone" if undone else "redone")
         return facts
 
     def _no_way(self, error: ValueError) -> UsageError:
@@ -166,6 +182,86 @@ class UndoLog:
             f"{error}. The story stays as it is.",
             f"See what can be saved: llterm doctor '{path}'",
         )
+
+    # --- what others write
+
+    def follow(self) -> Mapping[str, Value] | None:
+        """Read what another llterm wrote since; the values kept by name, as they are now.
+
+        None where that is nothing. Raises LltermError.
+        """
+        file = self.file
+        if file is None or not file.read_only or (version := file.version()) == self._version:
+            return None
+        self._version = version
+        return self._follow(file)
+
+    def take(self) -> Mapping[str, Value]:
+        """Become the one who writes, and read what others wrote; the values kept by name.
+
+        Raises UsageError where another llterm does, or nobody may.
+        """
+        file = self.file
+        assert file is not None
+        if not file.take():
+            raise UsageError(
+                "The loom cannot be written now", file.notice,
+                "Try again when the other one has ended, or a minute after a server wrote last.",
+            )  # fmt: skip
+        try:
+            return self._follow(file)
+        except BaseException:
+            file.release()
+            raise
+
+    def release(self) -> None:
+        """Write what is not written yet, and let others write. Raises LltermError."""
+        self.flush()
+        if self.file is not None and not self.file.read_only:
+            self._version = self.file.version()
+            self.file.release()
+
+    def _follow(self, file: LoomFile) -> Mapping[str, Value]:
+        self.pending = Changes()
+        news = file.news(self.history, max(self.loom.pieces.texts, default=0))
+        if news is not None:
+            try:
+                return self._go_on(news)
+            except (ValueError, KeyError) as odd:
+                log.info("%s is read anew: %s", file.path.name, odd)
+        contents = file.load()
+        self.loom.become(contents.loom)
+        self._begin(contents)
+        return contents.meta
+
+    def _go_on(self, news: LoomNews) -> Mapping[str, Value]:
+        """Take over news. Raises ValueError where they do not fit, with the loom half changed."""
+        loom, history, meta = self.loom, self.history, news.meta
+        redone = {step.id for step in history.undone}
+        loom.pieces.renew(news.texts)
+        for step in news.gone:
+            step.apply(loom, "undo")
+        for step in (*news.done, *news.undone):
+            check_step(step, loom)
+        for step in news.done:
+            step.apply(loom, "redo")
+        del history.done[len(history.done) - len(news.gone) :]
+        history.done += news.done
+        history.undone = list(news.undone)
+        loom.head = int(meta.get("head", ROOT))
+        if not loom.holds(loom.head):
+            raise ValueError(f"the story would end in node {loom.head}, which was deleted")
+        for id, folded, unread in news.sight:
+            loom.sight.note(id, folded=folded, unread=unread)
+        self.revision = int(meta.get("revision", 0))
+        self._next_node = max(int(meta.get("next_node", 0)), self._next_node)
+        self._next_piece = max(self._next_piece, news.newest_piece + 1)
+        self._next_step = max(self._next_step, news.newest_step + 1)
+        for step in news.gone:
+            self.heard(step, "undone")
+        for step in news.done:
+            self.heard(step, "redone" if step.id in redone else "done")
+        return meta
 
     # --- the file
 
@@ -179,7 +275,10 @@ class UndoLog:
         if self.file is None or self.read_only:
             self.pending = Changes()
         elif self.pending:
+            if self.pending.steps:
+                self.pending.meta["revision"] = self.revision + 1
             self.file.commit(self.pending)
+            self.revision += bool(self.pending.steps)
             self.pending = Changes()
 
     def commit(self) -> None:

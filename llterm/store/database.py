@@ -103,10 +103,11 @@ class Connection(sqlite3.Connection):
 def connect(path: Path) -> Connection:
     """An existing loom's database, to write where that may be. Raises sqlite3.Error.
 
+    Any thread may use it, one at a time: a server's looms have none of their own.
     Never SQLite's mode `ro`: it could not play a journal back that it may.
     """
     address = f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?mode=rw"
-    database = sqlite3.connect(address, uri=True, factory=Connection)
+    database = sqlite3.connect(address, uri=True, factory=Connection, check_same_thread=False)
     try:
         database.path = path.absolute()
         with suppress(OSError):
@@ -161,7 +162,7 @@ def _played_back(path: Path) -> Connection:
 
 def in_memory(source: Connection) -> Connection:
     """A copy that can be changed and leaves the file as it is. Raises sqlite3.Error."""
-    memory = sqlite3.connect(":memory:", factory=Connection)
+    memory = sqlite3.connect(":memory:", factory=Connection, check_same_thread=False)
     memory.size = source.size
     memory.guard()
     source.backup(memory)

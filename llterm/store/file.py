@@ -15,6 +15,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.store.database import Connection, connect, in_memory, to_look, told
 from llterm.store.late_reads import ODD, LateReads
 from llterm.store.lock import Lock, check_name, taken, unopened
+from llterm.store.loom_news import LoomNews, read_news
 from llterm.store.loom_schema import APPLICATION, MIGRATIONS, check_schema, header, migrate
 from llterm.store.stored_rows import (
     Changes,
@@ -48,16 +49,24 @@ class LoomFile:
     """An open loom file. One that another llterm has open can only be read."""
 
     def __init__(
-        self, path: Path, *, new: bool = False, waiting: Callable[[str], None] | None = None
+        self,
+        path: Path,
+        *,
+        new: bool = False,
+        reading: bool = False,
+        waiting: Callable[[str], None] | None = None,
     ) -> None:
         """Open, or with `new` make, the file. Raises UsageError where it is no loom.
 
-        With `waiting` another llterm gets a moment to end (`store.lock`).
+        `reading`: whoever wants to may write meanwhile, until `take`. With `waiting` another llterm
+        gets a moment to end (`store.lock`).
         """
         self.path = path
         self.damage = ""
         """What `load` found damaged besides what it returned; empty where all is sound."""
-        self._lock = Lock(path, new=new, waiting=waiting)
+        self.loaded = 0
+        """The version of which `load` returned the contents."""
+        self._lock = Lock(path, new=new, reading=reading, waiting=waiting)
         try:
             self.database = self._connect()
         except BaseException:
@@ -78,11 +87,74 @@ class LoomFile:
     def read_only(self) -> bool:
         return bool(self.notice)
 
+    @property
+    def held(self) -> bool:
+        """Whether somebody else was found to write it, when that was asked last."""
+        return self._lock.held
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it still is what its path names: it was neither renamed nor deleted."""
+        try:
+            self._lock.check()
+        except OSError:
+            return False
+        return True
+
+    def take(self) -> bool:
+        """Become the one who writes. Returns whether that is so; `notice` says why not.
+
+        What others wrote meanwhile is to be read then. Raises LltermError.
+        """
+        if not self.read_only:
+            return True
+        if not self._lock.take():
+            return False
+        try:
+            self._lock.check()
+            database = self._connect()
+        except OSError as error:
+            self._lock.release()
+            raise self._lost(told(error)) from error
+        except BaseException:
+            self._lock.release()
+            raise
+        self.database.close()
+        self.database = database
+        self.late.read_from(database)
+        return True
+
+    def release(self) -> None:
+        """Let others write; what is not committed by then never was."""
+        with suppress(sqlite3.Error):
+            self.database.execute("pragma journal_mode = delete")
+            self.database.execute("pragma query_only = on")
+        self._lock.release()
+
+    def version(self) -> int:
+        """A number that changes when another connection has written. Raises LltermError."""
+        try:
+            (version,) = self.database.execute("pragma data_version").fetchone()
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+        return int(version)
+
+    def news(self, history: History, newest_piece: int) -> LoomNews | None:
+        """What was written since this history was read of it; None where all of it is to be read
+        anew. Raises LltermError."""
+        try:
+            return read_news(self.database, history, newest_piece)
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+        except ODD:
+            return None
+
     def load(self) -> Contents:
         """The tree and its texts, the last steps and all undone ones.
 
         Tokens, earlier steps and the births of texts are read when they are asked for.
         """
+        self.loaded = self.version()
         try:
             return self._load()
         except sqlite3.Error as error:

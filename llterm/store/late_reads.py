@@ -88,6 +88,10 @@ class LateReads:
         self.missing: Unreadable | None = None
         """Takes down what cannot be read. With None such a read raises LltermError instead."""
 
+    def read_from(self, database: Connection) -> None:
+        """Read by another connection from now on: that of whoever writes."""
+        self._database = database
+
     @contextmanager
     def sparing(self) -> Iterator[Unreadable]:
         """While the block runs, what cannot be read is left out and taken down here."""

@@ -24,10 +24,16 @@ class Lock:
     """A handle on the file, whose lock ends with the process however it ends."""
 
     def __init__(
-        self, path: Path, *, new: bool = False, waiting: Callable[[str], None] | None = None
+        self,
+        path: Path,
+        *,
+        new: bool = False,
+        reading: bool = False,
+        waiting: Callable[[str], None] | None = None,
     ) -> None:
         """Open, or with `new` make, the file. Raises UsageError where that cannot be.
 
+        `reading`: the lock itself is left to others until it is asked for (`take`).
         Another llterm that was just ended or killed holds the lock until it is gone. Given
         `waiting` it gets up to PATIENCE seconds, and `waiting` is told once what is awaited.
         """
@@ -37,7 +43,33 @@ class Lock:
         """Why the file can only be read; empty when it can be written."""
         self.held = False
         """Whether that is so because somebody has it open: this llterm or another."""
-        self._handle = self._locked(new)
+        self._handle = self._opened(new)
+        self._writable = not self.notice
+        if reading:
+            self.notice = self.notice or self._only_read
+        else:
+            self.take()
+
+    def take(self) -> bool:
+        """Ask for the lock. Returns whether the file can be written now; `notice` says why not."""
+        if not self._writable:
+            return False
+        self.notice, self.held = "", False
+        with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
+            if not self._got(self._handle):
+                self.held = True
+                self.notice = f"Another llterm has {self.path.name} open; here it can only be read."
+        if not os.access(self.path.parent, os.W_OK):
+            self.notice = self.notice or (
+                f"The folder of {self.path.name} may not be written; the loom can only be read."
+            )
+        return not self.notice
+
+    def release(self) -> None:
+        """Give the lock back: another llterm may write from now on, and here it is only read."""
+        with suppress(OSError):
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+        self.notice = self._only_read
 
     def check(self) -> None:
         """Raise OSError where the file is not what its path names any more: nothing written to it
@@ -49,13 +81,17 @@ class Lock:
     def close(self) -> None:
         os.close(self._handle)
 
-    def _locked(self, new: bool) -> int:
+    @property
+    def _only_read(self) -> str:
+        return f"{self.path.name} is only read here, until something is written."
+
+    def _opened(self, new: bool) -> int:
         flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if new else 0)
         try:
             if not new and not stat.S_ISREG(self.path.stat().st_mode):
                 raise self._no_file()
             check_name(self.path)
-            handle = os.open(self.path, flags, 0o600)
+            return os.open(self.path, flags, 0o600)
         except FileExistsError as error:
             raise taken(self.path) from error
         except PermissionError as error:
@@ -66,15 +102,6 @@ class Lock:
             if not new and error.errno == errno.EROFS:
                 return self._readable()
             raise unopened(self.path, error) from error
-        with suppress(OSError):  # A file system without locks: better unguarded than unwritable.
-            if not self._got(handle):
-                self.held = True
-                self.notice = f"Another llterm has {self.path.name} open; here it can only be read."
-        if not os.access(self.path.parent, os.W_OK):
-            self.notice = self.notice or (
-                f"The folder of {self.path.name} may not be written; the loom can only be read."
-            )
-        return handle
 
     def _got(self, handle: int) -> bool:
         """Whether the lock is ours, at last. Raises OSError where there are no locks."""

@@ -95,7 +95,7 @@ def _text_of(read: Callable[[str], object]) -> Callable[[object], str]:
 
 
 KEPT: Mapping[str, Callable[[object], Value]] = {
-    "head": id_of, "hoisted": id_of, "cursor": whole, "next_node": id_of,
+    "head": id_of, "hoisted": id_of, "cursor": whole, "next_node": id_of, "revision": whole,
     "rules": _text_of(read_rules), "sampling": _text_of(read_sampling),
     "chat": _text_of(check_chat), "constraint": _text_of(check_constraint),
     "prefix": text, "model": text,
