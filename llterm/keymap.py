@@ -303,6 +303,13 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "O",
     ),
+    Action(
+        "app.take_over",
+        "alt+t",
+        "everywhere",
+        "Write here, where another llterm wrote: once that has ended or let go",
+        "write here",
+    ),
     Action("app.export", "alt+e", "everywhere", "Export the loom, or save it elsewhere", "", "E"),
     Action("app.import", "alt+i", "everywhere", "Import a file of another program", "", "I"),
     Action("app.mix", "alt+x", "everywhere", "Models side by side"),

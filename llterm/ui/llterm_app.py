@@ -28,6 +28,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import Notify
+from textual.timer import Timer
 from textual.widget import Widget
 
 from llterm import keymap, paths, state
@@ -83,6 +84,8 @@ TERMINAL = 0
 """What Textual reads keys from."""
 OTHERS = 4
 """Names of choices that a notice gives."""
+FOLLOW = 0.25
+"""Seconds between two looks at what another llterm wrote."""
 HANG_UP = 1.0
 """Seconds between two looks at whether the terminal is still there."""
 
@@ -171,6 +174,8 @@ class LltermApp(App[None]):
         document.bear(self._say_missing)
         self.faulty = False
         """Whether an error that nobody expected ended the app."""
+        self._following: Timer | None = None
+        """Looks for what another llterm writes to the loom."""
         self.following: Launch | None = None
         """The loom that the person goes on with when this app has ended."""
         drawing = SamplerChoice(document, launch.config.sampling, launch.config.presets)
@@ -224,10 +229,14 @@ class LltermApp(App[None]):
         for notice in self.launch.config.notices:
             self.notify(notice, markup=False, severity="warning")
         if notice := self.session.document.notice:
-            key = key_name(self.main.keymap.keys(action_of("app.export"), "everywhere")[0])
+            copies = f"{self._key('app.export')} makes a copy to write in."
+            if self.session.document.followed:
+                self._following = self.set_interval(FOLLOW, self._follow)
+                takes = self._key("app.take_over")
+                copies = f"What is written there is shown; {takes} takes over. {copies}"
             self.notify(
-                f"{notice} {key} makes a copy to write in.", title="Read-only",
-                severity="warning", markup=False, timeout=10,
+                f"{notice} {copies}", title="Read-only", severity="warning", markup=False,
+                timeout=10,
             )  # fmt: skip
         if damage := self.session.document.damage:
             self.notify(damage, title="Damaged", severity="warning", markup=False, timeout=20)
@@ -270,10 +279,30 @@ class LltermApp(App[None]):
         else:
             drop()
 
+    def _key(self, id: str) -> str:
+        """The key of an action that has one everywhere."""
+        return key_name(self.main.keymap.keys(action_of(id), "everywhere")[0])
+
+    def _follow(self) -> None:
+        """Show what another llterm wrote to this loom since."""
+        session = self.session
+        if self._following is None or not session.document.followed or self.main.leaving:
+            return
+        try:
+            change = session.follow()
+        except LltermError as error:
+            self._following.stop()
+            show_trouble(self.main, error)
+            return
+        if change is not None:
+            self.main.follow(change)
+            if isinstance(self.screen, LoomScreen):
+                self.screen.relist()
+
     def _say_missing(self, missing: Unreadable) -> None:
         """Something of the loom's file cannot be read any more: the work goes on without it."""
         assert missing.trouble is not None
-        key = key_name(self.main.keymap.keys(action_of("app.export"), "everywhere")[0])
+        key = self._key("app.export")
         lines = (
             missing.trouble.cause, f"Missing: {missing.said}.",
             f"What is on screen is all there; {key} saves it elsewhere.",

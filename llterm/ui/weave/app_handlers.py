@@ -49,6 +49,7 @@ def table(screen: Panes, leave: QuitHandler) -> Table:
             lambda: screen.ask(PrefixDialog(session.document.prefix), session.set_prefix)
         ),
         "app.models": Handler(lambda: choose_model(screen)),
+        "app.take_over": Handler(lambda: take_over(screen), lambda: session.document.followed),
         "app.mix": Handler(lambda: screen.app.post_message(OpenMixScreen())),
         "app.chat": Handler(lambda: chat(screen)),
         "app.chat_fold": Handler(
@@ -85,6 +86,14 @@ class QuitHandler:
     def forget(self) -> None:
         """The story could be written again: next time it is said anew."""
         self._said = False
+
+
+def take_over(screen: Panes) -> None:
+    """Write a loom here that another llterm wrote."""
+    change = screen.session.take_over()
+    screen.editor.read_only = False
+    screen.follow(change)
+    screen.flash("you write here now")
 
 
 def jump(screen: Panes) -> None:
