@@ -246,6 +246,9 @@ SERVE: Flags = {
     "socket": _flag(
         Path, metavar="FILE", help="Listen at a socket file that you alone may use, at no port."
     ),
+    "looms": _flag(
+        Path, metavar="DIR", help="Serve the looms of this folder too, whoever has the key."
+    ),
     "config": ConfigPath,
 }
 

@@ -85,12 +85,15 @@ def greeting(start: ServerStart) -> str:
     if start.on_use:
         lines.append(f"  When asked for: {', '.join(map(label_text, start.on_use))}")
     if start.new_key:
-        lines += [
-            f"  KEY={start.new_key}",
-            "  Others can reach this address: whoever asks needs this key, which is told once.",
-        ]
+        why = (
+            "Others can reach this address: whoever asks needs this key, which is told once."
+            if start.keyed
+            else "Whoever asks for looms needs this key, which is told once."
+        )
+        lines += [f"  KEY={start.new_key}", f"  {why}"]
     if start.file is None:
-        lines.append(f"  In a browser: {address}/")
+        looms = f", and looms: {address}/looms" if start.looms else ""
+        lines.append(f"  In a browser: {address}/{looms}")
     lines += [
         f"  curl {curl}{address}/v1/{route} {header}-H 'Content-Type: application/json' "
         f"-d {shlex.quote(json_text(asked))}",

@@ -110,6 +110,8 @@ class ServeConfig:
     api_key_file: Path | None = None
     admin_key_env: tuple[str, ...] = ()
     """None: nobody may load and unload models over HTTP."""
+    looms: Path | None = None
+    """A folder; None: no looms are served."""
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     parallel: int = 16
@@ -404,6 +406,8 @@ SERVE = _table(
     Setting("admin_key_env", "list of texts",
             "Environment variables that hold keys with which models are loaded and unloaded over"
             " HTTP; unset: nobody may."),
+    Setting("looms", "path",
+            "A folder whose looms are served: read, written and grown over HTTP, with a key."),
     Setting("allow_host", "list of texts", "Further names of this machine in requests.",
             field="allow_hosts"),
     Setting("allow_origin", "list of texts", "Origins whose pages may ask, such as"

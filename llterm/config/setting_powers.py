@@ -45,7 +45,7 @@ _TABLES: Mapping[str, Mapping[Power, str]] = {
         "model": "models",
         "harmless": "preset seed parallel slot_context cache_memory models_memory queue",
         "serves": "configured model_folder alias host port socket api_key_env api_key_file"
-        " admin_key_env allow_host allow_origin metrics"
+        " admin_key_env looms allow_host allow_origin metrics"
         " body_bytes connections head_seconds idle_seconds stalled_seconds request_seconds"
         " drain_seconds",
     },

@@ -40,14 +40,20 @@ class Access:
     """Pages that may ask."""
     keys: tuple[Secret, ...] = ()
     """One of them is asked for; none: nobody is."""
+    loom_keys: tuple[Secret, ...] = ()
+    """One of them is asked for at looms, where there are no `keys`."""
     admin_keys: tuple[Secret, ...] = ()
     """One of them is asked for where models are loaded; none: they are not, by nobody."""
 
 
 def application(state: ServerState, access: Access) -> ASGIApp:
     """Everything that the server answers."""
-    routes = [route for route in ROUTES if access.admin_keys or not route.admin]
-    document = openapi_document(routes, keys=bool(access.keys))
+    routes = [
+        route
+        for route in ROUTES
+        if (access.admin_keys or not route.admin) and (state.looms is not None or not route.looms)
+    ]
+    document = openapi_document(routes, keys=bool(access.keys or state.looms is not None))
     app: ASGIApp = Router(
         [
             *_paths(routes, state),
@@ -61,7 +67,8 @@ def application(state: ServerState, access: Access) -> ASGIApp:
     # A path with a name in it is a folder here.
     admin = [path.partition("{")[0] for route in routes if route.admin for path in route.paths]
     unlocked = [path for route in routes if route.open for path in route.paths]
-    app = ApiKeyGate(app, access.keys, access.admin_keys, admin, unlocked)
+    looms = [path.partition("{")[0] for route in routes if route.looms for path in route.paths]
+    app = ApiKeyGate(app, access.keys, access.admin_keys, admin, unlocked, access.loom_keys, looms)
     # Pages that may ask are to read errors too.
     app = ErrorGate(app, state.counts)
     app = OriginGate(app, access.origins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,6 +43,14 @@ def read_body(data: bytes, kind: type[Body]) -> Body:
     except (msgspec.DecodeError, RecursionError) as error:
         cause = str(error) if isinstance(error, msgspec.DecodeError) else "It is nested too deep"
         raise ApiError(400, "The body is not JSON", f"{cause}.", code="invalid_json") from None
+
+
+def read_query(said: Mapping[str, str], kind: type[Body]) -> Body:
+    """What stands after the question mark of an address. Raises ApiError as `read_body` does."""
+    try:
+        return msgspec.convert(said, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _refused(str(error)) from None
 
 
 def _refused(message: str) -> ApiError:

@@ -18,13 +18,25 @@ from llterm.core.classification.verdict_fields import answer_fields, calibration
 from llterm.core.classification.verdicts import verdicts
 from llterm.engine.classify import Classifier, TextRefused
 from llterm.serve.api_errors import ApiError, bad_field
-from llterm.serve.classify_bodies import MOST_ASKED, ClassifyBody, LabelPart, QuestionPart
+from llterm.serve.classify_bodies import (
+    MOST_ASKED,
+    ClassifyBody,
+    LabelFields,
+    LabelPart,
+    QuestionPart,
+)
 from llterm.serve.served_models import ServedModel
 
 
 async def classified(body: ClassifyBody, model: ServedModel) -> Mapping[str, Any]:
     """The answer, whole. Raises LltermError."""
-    texts = _texts(body)
+    return await classified_texts(body, _texts(body), model)
+
+
+async def classified_texts(
+    body: LabelFields, texts: Sequence[str], model: ServedModel
+) -> Mapping[str, Any]:
+    """The same of these texts. Raises LltermError."""
     settings = classify_settings(body)
     asked = len(texts) * len(settings.asked) * settings.orders
     if asked > MOST_ASKED:
@@ -38,7 +50,7 @@ async def classified(body: ClassifyBody, model: ServedModel) -> Mapping[str, Any
         try:
             rows.append(await classifier.scores(text))
         except TextRefused as error:
-            param = "text" if body.texts is None else f"texts[{place}]"
+            param = "text" if len(texts) == 1 else f"texts[{place}]"
             raise ApiError(
                 400, error.title, error.cause, "Shorten it.", param=param,
                 code="context_length_exceeded",
@@ -62,7 +74,7 @@ async def classified(body: ClassifyBody, model: ServedModel) -> Mapping[str, Any
     }
 
 
-def classify_settings(body: ClassifyBody) -> ClassifySettings:
+def classify_settings(body: LabelFields) -> ClassifySettings:
     """What a body asks for. Raises ApiError, UsageError."""
     questions = tuple(_questions(body))
     if body.temperature is not None and body.calibrate != "temperature":
@@ -93,7 +105,7 @@ def _texts(body: ClassifyBody) -> Sequence[str]:
     return body.texts if body.texts is not None else [body.text or ""]
 
 
-def _questions(body: ClassifyBody) -> list[LabelQuestion]:
+def _questions(body: LabelFields) -> list[LabelQuestion]:
     if body.question is not None and body.questions is not None:
         raise bad_field("questions", "question and questions do not go together")
     given: Sequence[str | QuestionPart] = body.questions or [body.question or ""]

@@ -43,12 +43,10 @@ class QuestionPart(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     labels: Labels | None = None
 
 
-class ClassifyBody(BodyBase, kw_only=True, forbid_unknown_fields=True):
-    """Texts × questions × labels."""
+class LabelFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
+    """Questions × labels."""
 
     model: str | None = None
-    text: Text | None = None
-    texts: Annotated[list[Text], Meta(min_length=1, max_length=MOST_TEXTS)] | None = None
     question: Said | None = None
     questions: (
         Annotated[list[Said | QuestionPart], Meta(min_length=1, max_length=MOST_QUESTIONS)] | None
@@ -69,3 +67,10 @@ class ClassifyBody(BodyBase, kw_only=True, forbid_unknown_fields=True):
     chat: bool = False
     """The template is said to the model, and the label is its reply."""
     system: Said | None = None
+
+
+class ClassifyBody(LabelFields, kw_only=True, forbid_unknown_fields=True):
+    """Texts × questions × labels."""
+
+    text: Text | None = None
+    texts: Annotated[list[Text], Meta(min_length=1, max_length=MOST_TEXTS)] | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, cast
 
+import msgspec
 from msgspec import Meta
 
 from llterm.core.attribution_methods import LAST, LIMIT, Method
@@ -14,26 +15,15 @@ from llterm.serve.llterm_bodies import MOST_TEXT
 from llterm.serve.sampler_fields import LogitBias, with_sampler_fields
 from llterm.serve.serve_limits import MOST_LISTED, MOST_MESSAGES
 
+Kind = TypeVar("Kind", bound=msgspec.Struct)
 MOST_FORCED = 64
 """Tokens that a text which is forced may have: each has a distribution."""
 
 
-class _PlaceFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
-    """A text, and what was written after it so far."""
+class SightFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
+    """What is told of what may follow, and what the sampler makes of it."""
 
     model: str | None = None
-    prompt: str | Annotated[list[TokenId], Meta(max_length=MOST_TEXT)] | None = None
-    messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=MOST_MESSAGES)] | None = (
-        None
-    )
-    """In the prompt's place: a chat, which the model's template writes."""
-    completion_ids: Annotated[list[TokenId], Meta(max_length=MOST_TEXT)] | None = None
-    """Kept as ids: nothing is cut into tokens again."""
-
-
-class _PreviewFields(_PlaceFields, kw_only=True, forbid_unknown_fields=True):
-    """What may follow there, and what the sampler makes of it."""
-
     top: Annotated[int, Meta(ge=1, le=MOST_LISTED)] = 10
     branch: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
     """Whose random numbers are drawn: with a seed, these and the place alone decide."""
@@ -44,20 +34,17 @@ class _PreviewFields(_PlaceFields, kw_only=True, forbid_unknown_fields=True):
     regex_pattern: Source | None = None
 
 
-class _StepFields(_PreviewFields, kw_only=True, forbid_unknown_fields=True):
+class StepFields(SightFields, kw_only=True, forbid_unknown_fields=True):
     """The same, and a token more."""
 
     force_token_id: TokenId | None = None
     force_text: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
 
 
-PreviewBody = with_sampler_fields(_PreviewFields)
-StepBody = with_sampler_fields(_StepFields)
-
-
-class AttributionBody(_PlaceFields, kw_only=True, forbid_unknown_fields=True):
+class MethodFields(BodyBase, kw_only=True, forbid_unknown_fields=True):
     """Which token is asked about, and how."""
 
+    model: str | None = None
     method: Method = "attention"
     target_index: Annotated[int, Meta(ge=0, lt=MOST_TEXT)] | None = None
     """In `completion_ids`; their number: what follows them. None: the last one."""
@@ -66,3 +53,24 @@ class AttributionBody(_PlaceFields, kw_only=True, forbid_unknown_fields=True):
     layer: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
     last: Annotated[int, Meta(ge=1, le=512)] = LAST
     limit: Annotated[int, Meta(ge=1, le=1024)] = LIMIT
+
+
+def _of_a_text(kind: type[Kind], name: str) -> type[Kind]:
+    """The body with a text, and what was written after it so far."""
+    ids = Annotated[list[TokenId], Meta(max_length=MOST_TEXT)]
+    messages = Annotated[list[MessageBody], Meta(min_length=1, max_length=MOST_MESSAGES)]
+    fields: list[tuple[str, Any, None]] = [
+        ("prompt", str | ids | None, None),
+        # In the prompt's place: a chat, which the model's template writes.
+        ("messages", messages | None, None),
+        # Kept as ids: nothing is cut into tokens again.
+        ("completion_ids", ids | None, None),
+    ]
+    made = msgspec.defstruct(name, fields, bases=(kind,), kw_only=True, forbid_unknown_fields=True)
+    made.__doc__ = kind.__doc__
+    return cast("type[Kind]", made)
+
+
+PreviewBody = with_sampler_fields(_of_a_text(SightFields, "PreviewBody"))
+StepBody = with_sampler_fields(_of_a_text(StepFields, "StepBody"))
+AttributionBody = _of_a_text(MethodFields, "AttributionBody")

@@ -238,9 +238,17 @@ class TextInspection:
 
 
 async def plan_inspection(
-    body: Any, model: ServedModel, rules: RequestRules, anchors: OwnAnchors, whose: str
+    body: Any,
+    model: ServedModel,
+    rules: RequestRules,
+    anchors: OwnAnchors,
+    whose: str,
+    place: TextPlace | None = None,
 ) -> TextInspection:
-    """Read a body whole. Raises LltermError for what cannot be; nothing is evaluated then."""
+    """Read a body whole. `place`: where it is, of a body that does not say so itself.
+
+    Raises LltermError for what cannot be; nothing is evaluated then.
+    """
     model.check_predicts()
     if not model.backend.capabilities.full_vocabulary:
         raise CapabilityMissing(
@@ -251,7 +259,7 @@ async def plan_inspection(
     if sampling.settings.mirostat:
         raise ApiError(400, "mirostat is not supported here", "It remembers from token to token.",
                        "Leave it out.", param="mirostat", code="unsupported_parameter")  # fmt: skip
-    place = await read_place(body, model)
+    place = place or await read_place(body, model)
     chain = await model.chains.told(sampling)
     wanted = list(of_structured_outputs(body.structured_outputs))
     if body.regex_pattern is not None:

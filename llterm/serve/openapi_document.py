@@ -31,6 +31,7 @@ _ERROR = {
 _SHAPES: Mapping[str, Mapping[str, Any]] = {
     "application/json": {"schema": {"type": "object"}},
     "text/plain": {"schema": {"type": "string"}},
+    "application/octet-stream": {},
     "text/html": {"schema": {"type": "string"}},
     # Before version 3.2 there is no way to say what the events of a stream are.
     "text/event-stream": {},
@@ -40,6 +41,7 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
 def openapi_document(routes: Sequence[ServerRoute], *, keys: bool) -> Mapping[str, Any]:
     """Version 3.1. `keys`: the server asks for one."""
     bodies = [route.body for route in routes if route.body is not None]
+    bodies += [route.query for route in routes if route.query is not None]
     _, schemas = msgspec.json.schema_components(bodies, ref_template=_PLACES)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -75,12 +77,18 @@ def _operation(route: ServerRoute, path: str) -> dict[str, Any]:
             },
         },
     }
-    names = re.findall(r"\{(\w+)", path)
-    if names:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in names
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)", path)
+    ]
+    if route.query is not None:
+        _, shapes = msgspec.json.schema_components([route.query], ref_template=_PLACES)
+        fields = shapes[route.query.__name__]["properties"]
+        parameters += [
+            {"name": name, "in": "query", "schema": shape} for name, shape in fields.items()
         ]
+    if parameters:
+        operation["parameters"] = parameters
     if route.open:
         operation["security"] = []
     if route.body is not None:

@@ -22,13 +22,16 @@ from llterm.serve.api_errors import ApiError, ErrorAnswer, error_answer
 from llterm.serve.open_requests import ClientGone
 from llterm.serve.request_counts import RequestCounts
 
+WITH_BODY = ("POST", "PATCH", "PUT")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 _FOR_BROWSERS = {
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Api-Key, X-Request-Id",
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, If-Match, X-Api-Key, X-Request-Id"
+    ),
     "Access-Control-Max-Age": "600",
-    "Access-Control-Expose-Headers": "X-Request-Id",
+    "Access-Control-Expose-Headers": "ETag, X-Request-Id",
 }
 _HEADERS = re.compile(r"[A-Za-z0-9-]+(, ?[A-Za-z0-9-]+)*")
 _MOST_READ_AWAY = 64 << 20
@@ -68,7 +71,7 @@ class ErrorGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
-        sending = scope["method"] == "POST" and "expect" not in Headers(scope=scope)
+        sending = scope["method"] in WITH_BODY and "expect" not in Headers(scope=scope)
 
         async def noted(message: Message) -> None:
             nonlocal begun
@@ -240,20 +243,27 @@ class ApiKeyGate:
         admin_keys: Sequence[Secret] = (),
         admin_paths: Collection[str] = (),
         open_paths: Collection[str] = (),
+        loom_keys: Sequence[Secret] = (),
+        loom_paths: Collection[str] = (),
     ) -> None:
-        """`admin_paths`: each, and what begins with one that ends with a slash."""
+        """`admin_paths`, `loom_paths`: each, and what begins with one that ends with a slash. At
+        the latter one of the keys is asked for in any case, `loom_keys` where there are none."""
         self._app = app
         self._keys = keys
         self._admin_keys = admin_keys
         self._admin_paths = frozenset(admin_paths)
         self._admin_folders = tuple(path for path in admin_paths if path.endswith("/"))
         self._open_paths = frozenset(open_paths)
+        self._loom_keys = keys or loom_keys
+        self._loom_paths = frozenset(loom_paths)
+        self._loom_folders = tuple(path for path in loom_paths if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         is_admin = path in self._admin_paths or path.startswith(self._admin_folders)
-        keys = self._admin_keys if is_admin else self._keys
-        if keys and path not in self._open_paths:
+        of_looms = path in self._loom_paths or path.startswith(self._loom_folders)
+        keys = self._admin_keys if is_admin else self._loom_keys if of_looms else self._keys
+        if (keys or of_looms) and path not in self._open_paths:
             headers = Headers(scope=scope)
             kind, _, bearer = headers.get("authorization", "").partition(" ")
             given = bearer.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
@@ -283,7 +293,7 @@ class BodyGate:
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
+        if scope["method"] not in WITH_BODY:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -36,6 +36,7 @@ from llterm.serve.llterm_questions import (
     shown_attention,
     whole_rows,
 )
+from llterm.serve.loom_routes import LOOM_ROUTES
 from llterm.serve.model_facts import (
     detokenized,
     health,
@@ -327,5 +328,6 @@ ROUTES: tuple[ServerRoute, ...] = (
     ServerRoute(("/version",), "GET", "The server's version.", _version),
     ServerRoute(("/metrics",), "GET", "Counters for Prometheus, where they are on.", _metrics,
                 kind="text/plain"),
+    *LOOM_ROUTES,
     *ADMIN_ROUTES,
 )  # fmt: skip

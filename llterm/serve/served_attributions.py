@@ -13,8 +13,8 @@ from llterm.engine.attribute import Attributions
 from llterm.engine.generation import Busy
 from llterm.errors import CapabilityMissing, LltermError, UsageError
 from llterm.serve.api_errors import bad_field
-from llterm.serve.inspection_bodies import AttributionBody
-from llterm.serve.inspections import read_place, shown_token
+from llterm.serve.inspection_bodies import MethodFields
+from llterm.serve.inspections import TextPlace, read_place, shown_token
 from llterm.serve.legacy_logprobs import sayable
 from llterm.serve.model_pool import ModelPool
 from llterm.serve.pooled_model import PooledModel
@@ -34,10 +34,13 @@ class ServedAttributions:
     def __init__(self) -> None:
         self._differentiating = False
 
-    async def answer(self, body: AttributionBody, model: ServedModel) -> Answer:
-        """Each token's value. Raises LltermError."""
+    async def answer(
+        self, body: MethodFields, model: ServedModel, text: TextPlace | None = None
+    ) -> Answer:
+        """Each token's value. `text`: where it is, of a body that does not say so itself. Raises
+        LltermError."""
         model.check_predicts()
-        question, place = await _question(body, model)
+        question, place = await _question(body, model, text)
         how = AttributionSettings(body.method, body.layer, body.last, body.limit)
         if METHODS[body.method] == "gradient":
             told = await self._differentiated(model, question, how)
@@ -102,9 +105,11 @@ async def _attributed(
         await attributions.close()
 
 
-async def _question(body: AttributionBody, model: ServedModel) -> tuple[Question, int]:
+async def _question(
+    body: MethodFields, model: ServedModel, text: TextPlace | None
+) -> tuple[Question, int]:
     """What is asked; and the index of the token among all."""
-    place = await read_place(body, model)
+    place = text or await read_place(body, model)
     count = len(place.written)
     at = body.target_index
     if at is None:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from llterm.core.json_text import json_text
 from llterm.serve.server_state import ServerState
 
-Method = Literal["GET", "POST"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Respond = Callable[[ServerState, Scope, Receive, Send], Awaitable[None]]
 
 
@@ -32,13 +32,20 @@ class ServerRoute:
     """What asks for several texts has a list of answers."""
     admin: bool = False
     """Asks for an operator's key, and is not there where none is given."""
+    looms: bool = False
+    """There where looms are served; always asks for a key."""
+    query: Any = None
+    """The type of what may stand after the question mark."""
     open: bool = False
     """Answers without a key: it tells nothing that is anybody's."""
 
 
-async def send_json(value: Any, send: Send, status: int = 200) -> None:
+async def send_json(
+    value: Any, send: Send, status: int = 200, headers: Iterable[tuple[str, str]] = ()
+) -> None:
     """A whole answer."""
-    await send_text(json_text(value, compact=True, ascii=False), "application/json", send, status)
+    text = json_text(value, compact=True, ascii=False)
+    await send_text(text, "application/json", send, status, headers)
 
 
 async def send_text(
@@ -49,7 +56,17 @@ async def send_text(
     headers: Iterable[tuple[str, str]] = (),
 ) -> None:
     """A whole answer of some kind of text, with further headers."""
-    data = text.encode()
+    await send_bytes(text.encode(), kind, send, status, headers)
+
+
+async def send_bytes(
+    data: bytes,
+    kind: str,
+    send: Send,
+    status: int = 200,
+    headers: Iterable[tuple[str, str]] = (),
+) -> None:
+    """A whole answer of any kind."""
     named = [("content-type", kind), ("content-length", str(len(data))), *headers]
     raw = [(name.lower().encode(), value.encode()) for name, value in named]
     await send({"type": "http.response.start", "status": status, "headers": raw})

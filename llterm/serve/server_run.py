@@ -22,6 +22,7 @@ from llterm.errors import LltermError, UsageError
 from llterm.jobs.runner import Listener
 from llterm.serve.application import Access, application, loading_application
 from llterm.serve.http_server import HttpServer, answering, listening, listening_file
+from llterm.serve.loom_folder import LoomFolder, folder_of
 from llterm.serve.model_administration import ModelAdministration, OfferedNames
 from llterm.serve.model_opener import ModelOpener, ModelSource
 from llterm.serve.model_pool import ModelPool
@@ -66,6 +67,8 @@ class ServerStart:
     new_key: str = field(default="", repr=False)
     """Made for this run, since none was given and one is needed."""
     keyed: bool = False
+    looms: bool = False
+    """Looms are served; where it is not `keyed`, the new key is theirs alone."""
 
 
 def limits_of(serve: ServeConfig) -> ServeLimits:
@@ -175,15 +178,23 @@ async def run_server(
         memory = machine_memory() if serve.models_memory is None else serve.models_memory << 20
         pool = ModelPool(models, aliases, opener, memory)
         stack.push_async_callback(pool.close)
+        looms: LoomFolder | None = None
+        if serve.looms is not None:
+            looms = LoomFolder(folder_of(serve.looms))
+            stack.push_async_callback(looms.close)
         async with answering(loading_application(), at, limits):
             await pool.start(on_start)
-        new_key = _new_key(request)
-        keys = (*request.keys, *([Secret(new_key)] if new_key else []))
+        for_all = _needs_key(request)
+        new_key = secrets.token_urlsafe(32) if for_all or (looms and not request.keys) else ""
+        new = (Secret(new_key),) if new_key else ()
+        keys = (*request.keys, *(new if for_all else ()))
         rules = RequestRules(serve.preset, serve.seed, request.config.presets, limits)
         administration = ModelAdministration(pool, offered)
-        state = ServerState(pool, rules, administration, metrics=serve.metrics)
+        state = ServerState(pool, rules, administration, metrics=serve.metrics, looms=looms)
         bound = serve.host if serve.socket is None else None
-        access = Access(bound, serve.allow_hosts, serve.allow_origins, keys, request.admin_keys)
+        access = Access(
+            bound, serve.allow_hosts, serve.allow_origins, keys, new, request.admin_keys
+        )
         start = ServerStart(
             [model.name for model in models],
             [model.name for model in models if model not in on_start],
@@ -193,6 +204,7 @@ async def run_server(
             serve.socket,
             new_key,
             keyed=bool(keys),
+            looms=looms is not None,
         )
         app = application(state, access)
         files = [model.known.path for model in models if model.known.path is not None]
@@ -228,10 +240,10 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _new_key(request: ServeRequest) -> str:
+def _needs_key(request: ServeRequest) -> bool:
+    """Whether a key has to be made, for others reach the address and none was given."""
     serve = request.config.serve
-    needed = serve.socket is None and not is_local(serve.host) and not request.keys
-    return secrets.token_urlsafe(32) if needed else ""
+    return serve.socket is None and not is_local(serve.host) and not request.keys
 
 
 def _address(serve: ServeConfig, at: socket.socket) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.types import Receive
 
 from llterm.serve.llterm_questions import OwnAnchors
+from llterm.serve.loom_folder import LoomFolder
 from llterm.serve.model_administration import ModelAdministration
 from llterm.serve.model_mixes import MIX, ModelMixes, mixed_names
 from llterm.serve.model_pool import ModelPool
@@ -33,6 +34,8 @@ class ServerState:
     anchors: OwnAnchors = field(default_factory=OwnAnchors)
     attributions: ServedAttributions = field(default_factory=ServedAttributions)
     metrics: bool = False
+    looms: LoomFolder | None = None
+    """None: none are served."""
 
     def __post_init__(self) -> None:
         self.open = OpenRequests(self.rules.limits.request_seconds)

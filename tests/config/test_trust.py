@@ -25,6 +25,7 @@ GUARDED: dict[str, str] = {
     "serve.socket": '[serve]\nsocket = "a.socket"',
     "serve.api_key_env": '[serve]\napi_key_env = ["HOME"]',
     "serve.admin_key_env": '[serve]\nadmin_key_env = ["HOME"]',
+    "serve.looms": '[serve]\nlooms = "/"',
     "serve.configured": "[serve]\nconfigured = true",
     "serve.model_folder": '[serve]\nmodel_folder = ["/"]',
     "serve.api_key_file": '[serve]\napi_key_file = "known.key"',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from llterm.core.query import Backend
 from llterm.engine.scheduler import open_scheduler
 from llterm.serve.application import Access, application
 from llterm.serve.http_server import HttpServer, listening
+from llterm.serve.loom_folder import LoomFolder
 from llterm.serve.model_administration import ModelAdministration, OfferedNames
 from llterm.serve.model_opener import ModelOpener
 from llterm.serve.model_pool import ModelPool
@@ -106,6 +108,7 @@ async def served(
     metrics: bool = False,
     seed: int | None = None,
     headers: Mapping[str, str] | None = None,
+    looms: LoomFolder | None = None,
 ) -> AsyncIterator[ServedApi]:
     """A server of these models, the scripted one where none is given."""
     limits = limits or ServeLimits(drain_seconds=0)
@@ -115,7 +118,9 @@ async def served(
     pool = ModelPool(held, aliases or {}, ModelOpener(Config(), limits))
     rules = RequestRules(seed=seed, limits=limits)
     try:
-        async with served_pool(pool, rules, access, metrics=metrics, headers=headers) as api:
+        async with served_pool(
+            pool, rules, access, metrics=metrics, headers=headers, looms=looms
+        ) as api:
             yield api
     finally:
         for model in models:
@@ -145,15 +150,18 @@ async def served_pool(
     offered: OfferedNames | None = None,
     metrics: bool = False,
     headers: Mapping[str, str] | None = None,
+    looms: LoomFolder | None = None,
 ) -> AsyncIterator[ServedApi]:
     """A server of a pool, which stays its owner's to close."""
     administration = ModelAdministration(pool, offered or OfferedNames(Config()))
-    state = ServerState(pool, rules, administration, metrics=metrics)
+    state = ServerState(pool, rules, administration, metrics=metrics, looms=looms)
     listener = listening("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     ready = asyncio.Event()
     app = application(state, access or Access())
-    server = HttpServer(app, rules.limits, state.open, ready.set)
+    # Signals are the main thread's alone.
+    heeds = threading.current_thread() is threading.main_thread()
+    server = HttpServer(app, rules.limits, state.open, ready.set, heeds_signals=heeds)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await ready.wait()
     try:
@@ -162,3 +170,5 @@ async def served_pool(
     finally:
         server.end()
         await serving
+        if looms is not None:
+            await looms.close()

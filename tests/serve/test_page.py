@@ -25,6 +25,8 @@ def test_every_address_option_and_field_is_on_the_page() -> None:
     bodies: tuple[type[msgspec.Struct], ...] = (
         CompletionBody, ChatBody, MessageBody, LlamaCppBody, TokenizeBody, DetokenizeBody,
         ResponseBody, EmbeddingsBody, LlamaCppEmbeddingBody, PreviewBody, StepBody, AttributionBody,
+        *(route.body for route in ROUTES if route.looms and route.body is not None),
+        *(route.query for route in ROUTES if route.query is not None),
     )  # fmt: skip
     fields = {field for body in bodies for field in body.__struct_fields__}
     settings = {row.name for row in SERVE}

@@ -23,6 +23,7 @@ MARKUP = re.compile(
     r"|DOMParser|createContextualFragment|srcdoc"
 )
 """Ways by which a text becomes markup or a script."""
+PAGES = {"workbench": "/", "looms": "/looms"}
 MOST_BYTES = 1 << 16
 """Of the whole page."""
 
@@ -53,9 +54,24 @@ class _Markup(HTMLParser):
         return [attrs["id"] or "" for _, attrs in self.elements if "id" in attrs]
 
 
+@pytest.fixture(scope="module", params=PAGES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def page() -> BrowserPage:
-    return browser_page("workbench", "llterm")
+def page(name: str) -> BrowserPage:
+    return browser_page(name, "llterm")
+
+
+def modules(name: str) -> set[str]:
+    """A page's own module, and all that it imports."""
+    names, waiting = set[str](), [name]
+    while waiting:
+        if (module := waiting.pop()) not in names:
+            names.add(module)
+            waiting += re.findall(r'from "\./(\w+)\.js"', MODULES[module])
+    return names
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +127,7 @@ def test_it_runs_its_own_style_and_script_and_asks_its_own_server(
 
 
 def test_it_names_no_address_and_loads_nothing(page: BrowserPage, markup: _Markup) -> None:
-    assert not re.findall(r"\w+://|//\w+\.|url\(|@import|\bimport\b", page.text)
+    assert not re.findall(r"\w+://|//\w+\.|url\(|@import|\bimport\b[ (]", page.text)
     for tag, attrs in markup.elements:
         handlers = [name for name in attrs if name.startswith("on") or name == "style"]
         assert not handlers, tag
@@ -123,25 +139,26 @@ def test_no_text_of_its_script_becomes_markup() -> None:
     assert not {name: match[0] for name, text in MODULES.items() if (match := MARKUP.search(text))}
 
 
-def test_its_parts_fit_together(markup: _Markup) -> None:
+def test_its_parts_fit_together(markup: _Markup, name: str) -> None:
     """Ids are there once, and modules export what others import."""
     ids = markup.ids
     assert len(ids) == len(set(ids))
-    asked = {id for text in MODULES.values() for id in re.findall(r'byId\("([\w-]+)"\)', text)}
+    own = [MODULES[module] for module in modules(name)]
+    asked = {id for text in own for id in re.findall(r'byId\("([\w-]+)"\)', text)}
     assert asked <= set(ids)
     for attrs in (attrs for _, attrs in markup.elements):
-        for name in ("for", "aria-controls", "aria-labelledby"):
-            assert attrs.get(name, ids[0]) in ids
-    for text in MODULES.values():
+        for place in ("for", "aria-controls", "aria-labelledby"):
+            assert attrs.get(place, ids[0]) in ids
+    for text in own:
         for names, module in re.findall(r'^import \{([^}]+)\} from "\./(\w+)\.js";$', text, re.M):
-            for name in (name.strip() for name in names.split(",")):
-                assert re.search(rf"^export [a-z* ]+\b{name}\b", MODULES[module], re.M), name
+            for part in (part.strip() for part in names.split(",")):
+                assert re.search(rf"^export [a-z* ]+\b{part}\b", MODULES[module], re.M), part
 
 
-def test_every_field_has_a_label(markup: _Markup) -> None:
+def test_every_field_has_a_label(markup: _Markup, name: str) -> None:
     labelled = {attrs.get("for") for tag, attrs in markup.elements if tag == "label"}
     around = re.compile(r'<label[^>]*>[^<]*<(?:input|select)[^>]*id="(\w+[\w-]*)"')
-    labelled |= set(around.findall((FOLDER / "workbench.html").read_text("utf-8")))
+    labelled |= set(around.findall((FOLDER / f"{name}.html").read_text("utf-8")))
     for tag, attrs in markup.elements:
         if tag in ("input", "select", "textarea"):
             assert "aria-label" in attrs or attrs["id"] in labelled, attrs

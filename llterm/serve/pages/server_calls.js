@@ -15,10 +15,29 @@ export async function call(path, body, signal) {
   return (await answered(path, body, signal)).json();
 }
 
+/** The same by another method than asking and telling, or with further headers. */
+export async function send(method, path, body, headers = {}) {
+  return (await answered(path, body, undefined, { method, headers })).json();
+}
+
+/** What is at a path, as a file. */
+export async function file(path) {
+  return (await answered(path)).blob();
+}
+
+/** The events that a path tells on and on, until the signal is aborted. Throws as `events` does. */
+export function listen(path, signal) {
+  return read(path, undefined, signal);
+}
+
 /** The events of a streamed answer, one after the other, until it is whole. Who stops listening, or
  * aborts the signal, ends it at the server too. Throws CallError; AbortError after an abort. */
-export async function* events(path, body, signal) {
-  const answer = await answered(path, { ...body, stream: true }, signal);
+export function events(path, body, signal) {
+  return read(path, { ...body, stream: true }, signal);
+}
+
+async function* read(path, body, signal) {
+  const answer = await answered(path, body, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
@@ -41,19 +60,20 @@ export async function* events(path, body, signal) {
   }
 }
 
-async function answered(path, body, signal) {
+async function answered(path, body, signal, way = {}) {
   for (;;) {
-    const answer = await reached(() => asked(path, body, signal));
+    const answer = await reached(() => asked(path, body, signal, way));
     if (answer.ok) return answer;
     if (answer.status !== 401 || !(await askKey())) throw await refusal(answer);
   }
 }
 
-function asked(path, body, signal) {
-  const headers = keyHeaders();
-  if (body === undefined) return fetch(path, { headers, signal, cache: "no-store" });
+function asked(path, body, signal, way) {
+  const headers = { ...keyHeaders(), ...way.headers };
+  const method = way.method ?? (body === undefined ? "GET" : "POST");
+  if (body === undefined) return fetch(path, { method, headers, signal, cache: "no-store" });
   headers["Content-Type"] = "application/json";
-  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return fetch(path, { method, headers, body: JSON.stringify(body), signal });
 }
 
 async function reached(way) {
