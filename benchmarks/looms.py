@@ -19,6 +19,7 @@ from llterm.core.provenance import Provenance, provenance_text
 from llterm.core.query import Backend
 from llterm.core.server_news import HearNews
 from llterm.core.tree_outline import Outline, find
+from llterm.serve.loom_records import page_record
 from llterm.session.document import Document
 from llterm.session.manuscript import ModelRun
 from llterm.session.stories import STORIES
@@ -32,6 +33,10 @@ SIZES = (1_000, 10_000, 100_000)
 ROUNDS = 5
 TOKENS = 4
 """Tokens of a node."""
+PAGE, PAGED = 500, 10_000
+"""Nodes of a page, and the largest loom for which its budget counts."""
+PAGE_BUDGET = 50.0
+"""Milliseconds."""
 OPEN_BUDGET = 1.0
 """Seconds for the largest loom."""
 
@@ -98,7 +103,13 @@ def _measured(path: Path, size: int) -> list[Row]:
     def searched() -> None:
         assert list(find(document.loom, "FRIGHTEN HIM"))
 
+    def paged() -> None:
+        page_record(document, ROOT, size // 2, PAGE, None)
+
+    page_budget = PAGE_BUDGET if size <= PAGED else None
     rows += [
+        Row(f"tell a page of {PAGE} nodes of {size:,}, as a server does", _best(paged) * 1000,
+            "ms", page_budget),
         Row(f"count and show the outline, {size:,} nodes", _best(looked) * 1000, "ms"),
         Row(f"search every branch, {size:,} nodes", _best(searched) * 1000, "ms"),
         Row(f"undo or redo deleting it all, {size:,} nodes", _best(lambda: next(turn)()) * 1000,
