@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import tempfile
 import threading
 from pathlib import Path
@@ -23,6 +24,11 @@ CLIENT = st.integers(0, 1)
 PICK = st.integers(0, 1000)
 BOUND = st.sampled_from(["none", "known", "stale"])
 """The revision that a request is bound to: none, the last that its client saw, or an older one."""
+
+
+def exact(node: dict[str, Any]) -> bytes:
+    """A node's bytes."""
+    return base64.b64decode(node["base64"]) if "base64" in node else str(node["text"]).encode()
 
 
 class LoomServer:
@@ -68,7 +74,7 @@ class LoomClients(RuleBasedStateMachine):
         self._seen = [0, 0]
         """The revision that each client knows."""
         self._revision = 0
-        self._texts: set[str] = {"The fox"}
+        self._texts: set[bytes] = {b"The fox"}
         """All that was ever told to be in the loom."""
         self._written = 0
         self._reader = Document.open(self._path, reading=True)
@@ -81,7 +87,7 @@ class LoomClients(RuleBasedStateMachine):
         document = Document.open(self._path)
         assert not document.damage
         kept = b"\0".join(document.loom.pieces.texts.values())
-        assert all(text.encode() in kept for text in self._texts)
+        assert not [text for text in self._texts if text not in kept]
         while document.undo() is not None:
             pass
         assert document.text == "The fox"
@@ -125,7 +131,7 @@ class LoomClients(RuleBasedStateMachine):
         assert answer.headers["etag"] == f'"{told["revision"]}"'
         assert told["revision"] >= self._revision
         self._revision = self._seen[client] = told["revision"]
-        self._texts |= {node["text"] for node in told.get("nodes", ())}
+        self._texts |= set(map(exact, told.get("nodes", ())))
         return told
 
     @rule(client=CLIENT, pick=PICK, bound=BOUND, count=st.integers(1, 3))
@@ -180,7 +186,7 @@ class LoomClients(RuleBasedStateMachine):
         nodes = [ROOT, *sorted(filter(document.loom.holds, document.loom.nodes))]
         self._written += 1
         document.branches.child(nodes[pick % len(nodes)], text := f" app {self._written}é")
-        self._texts.add(text)
+        self._texts.add(text.encode())
         document.close()
         self._revision = document.undo_log.revision
 
