@@ -49,7 +49,7 @@ async def drafted_texts(
 
 
 async def plain_texts(backend: LlamaBackend, prompt: Tail, sampling: Sampling) -> list[Tail]:
-    samples = [Sample(number, LENGTH) for number in range(DRAWS)]
+    samples = [Sample(number, most=LENGTH) for number in range(DRAWS)]
     chain = chain_of(backend.vocabulary, sampling)
     drawing = Drawing(backend, chain, DrawingStart(prompt, STORY.encode()), samples)
     async for _ in drawing.run():
