@@ -19,8 +19,8 @@ from llterm.backends.llamacpp.logits import best_of, read_distributions
 from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Query
 from llterm.core.sampling.batch_sampler import BatchSampler
+from llterm.core.sampling.drawn_rows import RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation
-from llterm.core.sampling.sampler_rows import RowToDraw
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.sampling.token_counts import TokenCounts
 from llterm.core.tokens import Anchor, Tail

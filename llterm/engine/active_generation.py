@@ -9,8 +9,8 @@ from typing import Protocol
 from llterm.constraints.compiled import ConstraintWalk
 from llterm.core.distribution import Mask
 from llterm.core.healing import Healer
+from llterm.core.sampling.drawn_rows import RowDraw, RowToDraw
 from llterm.core.sampling.sampler_chain import Chain, DrawnText, Situation, barring
-from llterm.core.sampling.sampler_rows import RowDraw, RowToDraw
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.sampling.token_counts import TokenCounts
 from llterm.core.tokens import Tail, Vocabulary, text_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llterm.core.distribution import Mask
-from llterm.core.sampling.sampler_rows import RowDraw
+from llterm.core.sampling.drawn_rows import RowDraw
 from llterm.core.tokens import Vocabulary
 from llterm.engine.active_generation import ActiveGeneration
 from llterm.engine.generation import GeneratedToken, GenerationEnd

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from llterm.core.distribution import Mask
+from llterm.core.sampling.drawn_rows import RowToDraw
 from llterm.core.sampling.ladder import Mirostat
-from llterm.core.sampling.sampler_rows import RowToDraw
 from llterm.core.tokens import Tail, Vocabulary
 from llterm.engine.active_generation import ActiveGeneration
 

@@ -33,8 +33,8 @@ from llterm.core.distribution import Mask
 from llterm.core.healing import Healer
 from llterm.core.query import Capabilities
 from llterm.core.sampling.batch_sampler import BatchSampler
+from llterm.core.sampling.drawn_rows import RowDraw
 from llterm.core.sampling.sampler_chain import Chains
-from llterm.core.sampling.sampler_rows import RowDraw
 from llterm.core.sampling.sampler_settings import seeded
 from llterm.core.sampling.stage_types import Stage
 from llterm.core.tokens import Tail, Vocabulary, end_ids

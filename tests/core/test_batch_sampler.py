@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 
 from llterm.core.logit_rows import RowScratch, exponentials
+from llterm.core.sampling.drawn_rows import BlockFacts, RowToDraw
 from llterm.core.sampling.ladder import generator
 from llterm.core.sampling.sampler_chain import Situation
-from llterm.core.sampling.sampler_rows import BlockFacts, RowToDraw
 from llterm.core.sampling.sampler_settings import PRESETS, SamplerSettings, Sampling
 from llterm.core.sampling.stage_types import log_softmax
 from llterm.core.sampling.truncated_rows import GUESSES, TruncatedRow, truncated

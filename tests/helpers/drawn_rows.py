@@ -18,9 +18,9 @@ from llterm.core.logit_rows import RowScratch
 from llterm.core.query import Query
 from llterm.core.sampling.batch_sampler import BatchSampler
 from llterm.core.sampling.candidates import NoCandidateLeft
+from llterm.core.sampling.drawn_rows import RowDraw, RowToDraw
 from llterm.core.sampling.ladder import Mirostat
 from llterm.core.sampling.sampler_chain import Chain, Chains, Situation, barring
-from llterm.core.sampling.sampler_rows import RowDraw, RowToDraw
 from llterm.core.sampling.sampler_settings import ORDER, PRESETS, SamplerSettings, Sampling
 from llterm.core.tokens import Anchor, EncodesHere, Path, Tail, Token
 

@@ -22,9 +22,9 @@ from llterm.core.logit_rows import (
     exponentials,
 )
 from llterm.core.sampling.candidates import NoCandidateLeft
+from llterm.core.sampling.drawn_rows import BlockFacts, RowDraw, RowToDraw
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
 from llterm.core.sampling.random_generators import RandomGenerator, RandomGenerators
-from llterm.core.sampling.sampler_rows import BlockFacts, RowDraw, RowToDraw
 from llterm.core.sampling.single_row import Drawn, chosen, drawn_of_whole, rest_of_chain
 from llterm.core.sampling.stage_plan import DYNAMIC_ERROR
 from llterm.core.sampling.truncated_rows import GUESSES, TruncatedRow, truncated

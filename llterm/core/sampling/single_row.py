@@ -10,9 +10,9 @@ import numpy as np
 from llterm.core.distribution import Ids, Reals
 from llterm.core.logit_rows import Integers
 from llterm.core.sampling.candidates import Candidates, NoCandidateLeft, some_left
+from llterm.core.sampling.drawn_rows import BlockFacts, RowToDraw
 from llterm.core.sampling.ladder import drawn_place
 from llterm.core.sampling.random_generators import RandomGenerator
-from llterm.core.sampling.sampler_rows import BlockFacts, RowToDraw
 from llterm.core.sampling.stage_types import Stage, log_softmax
 
 _FEW = 512

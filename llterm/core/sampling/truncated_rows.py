@@ -25,11 +25,11 @@ from llterm.core.logit_rows import (
     sums_of_groups,
 )
 from llterm.core.sampling.batched_stages import Unseen, after_stages, tamed
+from llterm.core.sampling.drawn_rows import BlockFacts
 from llterm.core.sampling.dry import dry_penalties
 from llterm.core.sampling.ragged_candidates import RaggedCandidates
 from llterm.core.sampling.row_moments import RowMoments
 from llterm.core.sampling.sampler_chain import Chain, Situation
-from llterm.core.sampling.sampler_rows import BlockFacts
 from llterm.core.sampling.stage_plan import Knobs, StagePlan, mass_error
 from llterm.core.sampling.token_counts import TokenCounts
 
