@@ -33,6 +33,7 @@ from llterm.jobs.classify import ClassifyOptions, ClassifyResult, classify
 from llterm.jobs.compare import compare
 from llterm.jobs.comparison_plan import CompareOptions
 from llterm.jobs.mix import MixResult, mix
+from llterm.jobs.next_token import next_token
 from llterm.jobs.request import Request
 from llterm.jobs.sample import SampleOptions, sample
 from llterm.jobs.score import ScoreOptions, score
@@ -63,6 +64,7 @@ async def classified(request: Request) -> ClassifyResult:
 
 JOBS: Mapping[str, Run] = {
     "suggest": suggest,
+    "next_token": lambda request: next_token(request, 5),
     "sample": lambda request: sample(request, SampleOptions(3, 6)),
     "score": lambda request: score(request, ScoreOptions()),
     "mix": lambda request: mix(request, 6),
