@@ -1,4 +1,7 @@
-"""Ten thousand draws with a draft: those of plain sampling, one by one and as a distribution."""
+"""Draws with a draft are those of plain sampling, one by one and as a distribution.
+
+LLTERM_SOAK=4: ten thousand of them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from tests.helpers.soak_rounds import rounds
 
 pytestmark = pytest.mark.soak
 
-DRAWS = rounds(10_000)
+DRAWS = rounds(2_500)
 LENGTH = 3
 STORY = "The forest seemed darker than usual, but that did not bother Elis in the least. "
 CHAIN = replace(PRESETS["neutral"], order=("top_k", "temperature"), top_k=3)
@@ -74,9 +77,9 @@ async def test_draws_with_a_draft_are_those_of_plain_sampling(
         await scheduler.close()
     assert accepted > DRAWS // 2
     same = await plain_texts(backend, prompt, one)
-    # A number in a thousand may fall between two roundings.
+    # A number in a thousand may fall between two roundings; of few draws twice as many.
     parted = sum(here != there for here, there in zip(drafted, same, strict=True))
-    assert parted <= DRAWS // 1000
+    assert parted <= max(DRAWS // 1000, 5)
     independent = Counter(await plain_texts(backend, prompt, other))
     counted = Counter(drafted)
     both = [text for text in counted | independent if counted[text] + independent[text] >= 10]
