@@ -43,7 +43,7 @@ def unforeseen(title: str, error: BaseException, *, words: bool = False) -> OwnF
     kind = type(error).__name__
     if words:
         log.error("%s", title, exc_info=error)
-        return OwnFault(title, f"{kind}: {str(error)[:_SHOWN]}.", _HINT)
+        return OwnFault(title, f"{kind}: {str(error)[:_SHOWN]}", _HINT)
     log.error("%s: %s\n%s", title, kind, "".join(traceback.format_tb(error.__traceback__)))
     return OwnFault(title, f"{kind}.", _HINT)
 

@@ -43,20 +43,29 @@ class DraftLines:
     """Who writes ahead for one model's texts, and how far."""
 
     def __init__(
-        self, draft: OpenedDraft, vocabulary: Vocabulary, masks: MaskThread, least: int
+        self,
+        draft: OpenedDraft,
+        vocabulary: Vocabulary,
+        masks: MaskThread,
+        least: int,
+        cells: int,
     ) -> None:
         """`least`: tokens that a text has in a decode at least, so that its figures do not depend
-        on how many are proposed."""
+        on how many are proposed. `cells`: tokens that a slot has room for."""
         self._proposer = draft.proposer
         self._tokens = draft.tokens
         self._vocabulary = vocabulary
         self._masks = masks
         self._least = least
+        self._cells = cells
         self._failed = False
 
-    def proposed(self, generations: Sequence[ActiveGeneration]) -> Sequence[ProposedText]:
-        """A text for each of them; one that nothing was written for is empty. Raises Stopped."""
-        most = min(self._tokens, ROWS // len(generations) - 1)
+    def proposed(
+        self, rows: Sequence[SlotRow], generations: Sequence[ActiveGeneration]
+    ) -> Sequence[ProposedText]:
+        """A text for each row's generation; one that nothing was written for is empty. Raises
+        Stopped."""
+        most = min(self._tokens, ROWS // len(generations) - 1, self._room(rows) - 1)
         texts = [
             ProposedText(each, self._vocabulary, most, partial(self._mask_after, each))
             for each in generations
@@ -74,12 +83,17 @@ class DraftLines:
         one graph, and the kernels go by their shape. Ends are filled up with a token of no account.
         """
         length = max(self._least, *(1 + len(text.tokens) for text in texts))
+        length = min(length, self._room(rows))
         return [
             TokenRun(
                 row.slot, row.start, ((row.token, *text.tokens) + (row.token,) * length)[:length]
             )
             for row, text in zip(rows, texts, strict=True)
         ]
+
+    def _room(self, rows: Sequence[SlotRow]) -> int:
+        """Tokens that fit into each of these slots still."""
+        return self._cells - max(row.start for row in rows)
 
     def leave(self, generation: ActiveGeneration) -> None:
         """It is not drawn any more."""

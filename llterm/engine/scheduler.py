@@ -106,7 +106,8 @@ class Scheduler:
         self._masks = MaskThread(backend.vocabulary)
         self._ahead: DraftLines | None = None
         if draft is not None:
-            self._ahead = DraftLines(draft, backend.vocabulary, self._masks, streams.least_line)
+            least, cells = streams.least_line, streams.cells
+            self._ahead = DraftLines(draft, backend.vocabulary, self._masks, least, cells)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._thread.start()
 
@@ -391,7 +392,7 @@ class Scheduler:
             logits = self._streams.logits(runs)
             lines = [EvaluatedLine(each) for each in generations]
         else:
-            texts = self._ahead.proposed(generations)
+            texts = self._ahead.proposed(step.rows, generations)
             runs = self._ahead.lines(step.rows, texts)
             logits = self._streams.lines(runs)
             lines = [EvaluatedLine(text.generation, text) for text in texts]

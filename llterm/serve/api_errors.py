@@ -21,6 +21,7 @@ from llterm.errors import (
 )
 from llterm.faults import unforeseen
 
+_ENDS = (".", "?", "!", "…")
 _OWN_FAULT = "This is a fault of the server's own"
 _ADDRESS = re.compile(r"https?://[^\s,;)]*[^\s,;).:?!]")
 """Of a model's server: an operator's own, which is no client's business."""
@@ -129,7 +130,7 @@ def error_answer(error: Exception) -> ErrorAnswer:
 
 def error_words(*parts: str) -> str:
     """What there is of title, cause and hint, as sentences."""
-    return " ".join(f"{part.removesuffix('.')}." for part in parts if part)
+    return " ".join(part if part.endswith(_ENDS) else f"{part}." for part in parts if part)
 
 
 def _of(error: LltermError) -> tuple[int, str, str | None, Mapping[str, str]]:
