@@ -50,10 +50,7 @@ class AsyncNode(TreeNode):
     ) -> list[AsyncNode]:
         """As `Node.grow`."""
         rules = growth_rules(n, tokens, stop, sentence=sentence, heal=heal)
-        grown = await self._core.grow([self.id], rules, settings)
-        for error in grown.errors.values():
-            raise error
-        return [self._at(id) for id in grown.nodes[self.id]]
+        return [self._at(id) for id in await self._core.grow_below(self.id, rules, settings)]
 
     def stream(
         self,

@@ -116,22 +116,30 @@ class PipelineRun(Generic[N]):
         return LeafResults(self.results, tuple(self.failures))
 
 
+def _called(
+    run: PipelineRun[N], work: Callable[[N], Any], results: list[tuple[N, Any]]
+) -> Work[None]:
+    """Call `work` with each leaf, one after the other, and await what can be: leaves and results,
+    in order. A leaf with which it fails takes no further part."""
+    for leaf in run.leaves():
+        try:
+            result = work(leaf)
+            if isawaitable(result):
+                result = yield _given(result)
+        except Exception as error:  # noqa: BLE001  (the others go on; it is told at the end)
+            run.failed(leaf, error)
+            continue
+        results.append((leaf, result))
+
+
 def each(work: Callable[[Any], Any]) -> Stage:
     """A stage that calls `work` with each leaf, one after the other."""
 
     def visit(run: PipelineRun[Any]) -> Work[None]:
-        kept = []
-        for leaf in run.leaves():
-            try:
-                result = work(leaf)
-                if isawaitable(result):
-                    result = yield _given(result)
-            except Exception as error:  # noqa: BLE001  (the others go on; it is told at the end)
-                run.failed(leaf, error)
-                continue
-            kept.append(leaf)
-            run.results.append(result)
-        run.keep(kept)
+        results = list[tuple[Any, Any]]()
+        yield from _called(run, work, results)
+        run.results += [result for _, result in results]
+        run.keep([leaf for leaf, _ in results])
 
     return Stage(visit, gives_results=True)
 
@@ -140,18 +148,9 @@ def where(test: Callable[[Any], Any]) -> Stage:
     """Only the leaves of which this holds."""
 
     def choose(run: PipelineRun[Any]) -> Work[None]:
-        kept = []
-        for leaf in run.leaves():
-            try:
-                holds = test(leaf)
-                if isawaitable(holds):
-                    holds = yield _given(holds)
-            except Exception as error:  # noqa: BLE001
-                run.failed(leaf, error)
-                continue
-            if holds:
-                kept.append(leaf)
-        run.keep(kept)
+        results = list[tuple[Any, Any]]()
+        yield from _called(run, test, results)
+        run.keep([leaf for leaf, holds in results if holds])
 
     return Stage(choose)
 
@@ -160,18 +159,10 @@ def best(count: int, key: Callable[[Any], Any] | None) -> Stage:
     """Only the leaves with the largest keys, largest first."""
 
     def rank(run: PipelineRun[Any]) -> Work[None]:
-        ranked = []
-        for leaf in run.leaves():
-            try:
-                value = path_mean(run, leaf) if key is None else key(leaf)
-                if isawaitable(value):
-                    value = yield _given(value)
-            except Exception as error:  # noqa: BLE001
-                run.failed(leaf, error)
-                continue
-            ranked.append((value, leaf))
-        ranked.sort(key=lambda pair: -math.inf if pair[0] != pair[0] else pair[0], reverse=True)
-        run.keep([leaf for _, leaf in ranked[:count]])
+        ranked = list[tuple[Any, Any]]()
+        yield from _called(run, partial(path_mean, run) if key is None else key, ranked)
+        ranked.sort(key=lambda pair: -math.inf if pair[1] != pair[1] else pair[1], reverse=True)
+        run.keep([leaf for leaf, _ in ranked[:count]])
 
     return Stage(rank)
 

@@ -75,10 +75,9 @@ class Node(TreeNode):
         UsageError where this node is terminal.
         """
         rules = growth_rules(n, tokens, stop, sentence=sentence, heal=heal)
-        grown = self._thread.run(self._core.grow([self.id], rules, settings))
-        for error in grown.errors.values():
-            raise error
-        return [self._at(id) for id in grown.nodes[self.id]]
+        return [
+            self._at(id) for id in self._thread.run(self._core.grow_below(self.id, rules, settings))
+        ]
 
     def stream(
         self,

@@ -272,6 +272,15 @@ class LoomCore:
 
         return await self.model.work.run(work())
 
+    async def grow_below(
+        self, id: int, rules: GrowthRules, settings: DrawSettings
+    ) -> Sequence[int]:
+        """The children of one node. Raises what kept it from growing."""
+        grown = await self.grow([id], rules, settings)
+        if id in grown.errors:
+            raise grown.errors[id]
+        return grown.nodes[id]
+
     async def stream(
         self, ids: Sequence[int], rules: GrowthRules, settings: DrawSettings, into: list[int]
     ) -> AsyncGenerator[GrownToken]:
