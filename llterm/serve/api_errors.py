@@ -115,7 +115,7 @@ def error_answer(error: Exception) -> ErrorAnswer:
     """Of any error."""
     told = error if isinstance(error, LltermError) else unforeseen(_OWN_FAULT, error)
     status, kind, code, headers = _of(told)
-    words = error_words(told.title, told.cause, told.hint)
+    words = error_sentences(told.title, told.cause, told.hint)
     if not isinstance(told, ApiError):
         words = _ADDRESS.sub("the model's server", words)
     fault: dict[str, Any] = {
@@ -128,7 +128,7 @@ def error_answer(error: Exception) -> ErrorAnswer:
     return ErrorAnswer(status, {"error": fault}, headers)
 
 
-def error_words(*parts: str) -> str:
+def error_sentences(*parts: str) -> str:
     """What there is of title, cause and hint, as sentences."""
     return " ".join(part if part.endswith(_ENDS) else f"{part}." for part in parts if part)
 

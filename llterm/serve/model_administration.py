@@ -26,7 +26,7 @@ from llterm.serve.admin_bodies import (
     LoadPart,
     ModelSettings,
 )
-from llterm.serve.api_errors import ApiError, bad_field, check_neutral, error_words
+from llterm.serve.api_errors import ApiError, bad_field, check_neutral, error_sentences
 from llterm.serve.model_opener import ModelSource
 from llterm.serve.model_pool import ModelPool
 from llterm.serve.pooled_model import ModelLoad, PooledModel
@@ -244,7 +244,7 @@ def _settings(given: msgspec.Struct | None) -> Mapping[str, Any]:
 
 def _words(model: PooledModel, error: LltermError) -> str:
     """What went wrong, without a path of this machine."""
-    words = error_words(error.title, error.cause)
+    words = error_sentences(error.title, error.cause)
     path = model.known.path
     if path is not None:
         words = words.replace(str(path.absolute()), path.name).replace(str(path), path.name)
